@@ -1,0 +1,79 @@
+"""The sizes of the network: one frozen dataclass, one table of presets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from cmgan.errors import ModelError, UsageError
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Every number that shapes the generator. The network works at `resolution` x `resolution` only."""
+
+    name: str  # preset the sizes come from
+    resolution: int  # R, pixels; a power of two, at least 16
+    channel_base: int  # channels at scale r: min(channel_base / r, channel_max)
+    channel_max: int
+    z_dim: int  # noise vector, drawn from N(0, 1)
+    w_dim: int  # each half of the global code g = [s; w]
+    mapping_layers: int  # fully connected layers from z to w
+    attention_resolution: int  # attention at this scale and below
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16 or self.resolution & (self.resolution - 1):
+            raise UsageError("resolution", f"resolution {self.resolution}: a power of two of at least 16 is needed")
+
+    @property
+    def scales(self) -> list[int]:
+        """The sides of the feature maps, coarse to fine: 4, 8, ..., R."""
+        return [4 << i for i in range(int(math.log2(self.resolution)) - 1)]
+
+    def channels(self, scale: int) -> int:
+        """c(r), the number of channels of the feature map of side `scale`."""
+        return min(self.channel_base // scale, self.channel_max)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
+        """The inverse of `to_dict`; an unknown, missing or mistyped field raises `ModelError`."""
+        wanted = {f.name: (str if f.name == "name" else int) for f in fields(cls)}
+        if set(values) != set(wanted):
+            odd = ", ".join(sorted(set(values) ^ set(wanted)))
+            raise ModelError("config", f"the model configuration has unknown or missing fields: {odd}")
+        for field, kind in wanted.items():
+            if type(values[field]) is not kind:
+                raise ModelError("config", f"field {field} is {values[field]!r}; {kind.__name__} is needed")
+        return cls(**values)
+
+
+def _preset(name: str, resolution: int, base: int, top: int, z: int, attention: int) -> GeneratorConfig:
+    return GeneratorConfig(name, resolution, base, top, z, z, 4, attention)
+
+
+PRESETS: dict[str, GeneratorConfig] = {
+    config.name: config
+    for config in (
+        #                     R    base   max    z  attention at and below
+        _preset("paper-512", 512, 32768, 512, 512, 32),
+        _preset("paper-256", 256, 32768, 512, 512, 32),
+        _preset("small-512", 512, 8192, 128, 512, 32),
+        _preset("small-256", 256, 8192, 128, 512, 32),
+        _preset("mini-256", 256, 4096, 64, 256, 32),
+        _preset("tiny-64", 64, 1024, 32, 64, 16),
+    )
+}
+
+# `--res` alone chooses one of these.
+PRESET_OF_RESOLUTION = {512: "small-512", 256: "small-256", 64: "tiny-64"}
+
+
+def preset(name: str) -> GeneratorConfig:
+    """The preset of that name; an unknown one raises `UsageError` with the list."""
+    if name not in PRESETS:
+        raise UsageError("preset", f"{name!r} is no preset; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,143 @@
+"""Files that are written whole or not at all, and read once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmgan.errors import CmganError, ModelError, SystemRefusal, UsageError
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.cmgan-tmp-(?P<pid>\d+)-[a-z0-9_]+")
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of the bytes that are used, never of a path that may change under us."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_model_file(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes, read once; refusals are `ModelError`s."""
+    try:
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError("not_a_file", "not a regular file", file=path)
+            if status.st_size > limit:
+                raise ModelError("file_too_large", f"{status.st_size} bytes; the limit is {limit}", file=path)
+            return file.read()
+    except FileNotFoundError:
+        raise ModelError("not_found", "no such file", file=path) from None
+    except OSError as error:
+        raise ModelError("unreadable", f"cannot be read ({error.strerror})", file=path) from None
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a target that cannot be written, before any work is done for it."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError("output_folder", f"the folder {folder} does not exist; make it first", file=path)
+    if path.exists() and not overwrite:
+        raise UsageError("output_exists", "exists already; --overwrite replaces it", file=path)
+    if not os.access(folder, os.W_OK):
+        raise SystemRefusal("not_writable", f"the folder {folder} is not writable", file=path)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, for one file; renamed to `path` when the block ends well, gone when it does not.
+
+    The file is flushed to disk before the rename and the folder after it, so that after a crash there stands either the
+    old file or the whole new one.
+    """
+    _remove_left_over(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        os.fchmod(handle, 0o666 & ~_umask())
+        os.close(handle)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _refusal(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Like `atomic_path` for a folder: built under a temporary name, then swapped in by renaming."""
+    check_target(path, overwrite=overwrite)
+    _remove_left_over(path)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent))
+    try:
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        for file in temporary.rglob("*"):
+            _sync(file)
+        if path.exists():
+            old = temporary.with_name(temporary.name + "old")
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _refusal(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_with(path: Path, writer: Callable[[Path], object]) -> None:
+    """Let a library write to a temporary name, then rename it to `path`."""
+    with atomic_path(path) as temporary:
+        writer(temporary)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def _refusal(error: OSError, path: Path) -> CmganError:
+    reasons = {
+        errno.ENOSPC: ("disk_full", "the disk is full; free some space"),
+        errno.EDQUOT: ("disk_full", "the disk quota is used up; free some space"),
+        errno.EFBIG: ("file_limit", "larger than this process may write (ulimit -f)"),
+        errno.EMFILE: ("too_many_files", "no file descriptor is left (ulimit -n)"),
+    }
+    slug, message = reasons.get(error.errno or 0, ("not_writable", f"cannot be written ({error.strerror})"))
+    return SystemRefusal(slug, message, file=path)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove temporaries of processes that died while writing this target."""
+    for entry in path.parent.glob(".*.cmgan-tmp-*"):
+        match = _TEMPORARY.match(entry.name)
+        if match and match["name"] == path.name[:100] and not Path("/proc", match["pid"]).exists():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""What an engine is: pictures of one fixed size in, pictures out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+MASK_RULE = "hole = value >= 128"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What a caller has to know about an engine before calling it."""
+
+    format: str  # eager, onnx, ...
+    name: str  # of the model: a preset, or what its configuration says
+    resolution: int  # R: pictures are R x R
+    z_dim: int
+    precision: str  # fp32, fp16, bf16, int8
+    trained: bool  # False: seeded weights, which paint nothing sensible
+    weights_sha256: str
+    details: dict[str, Any] = field(default_factory=dict)  # provider, threads, versions: for reports only
+
+
+class Engine(Protocol):
+    """Anything that inpaints batches of R x R pictures.
+
+    Args:
+        image: uint8 (N, R, R, 3), RGB.
+        mask: uint8 (N, R, R); hole = value >= 128.
+        z: float32 (N, z_dim), drawn from N(0, 1): the only source of variety.
+
+    Returns:
+        uint8 (N, R, R, 3); outside the hole the input's own bytes.
+    """
+
+    info: EngineInfo
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray: ...
