@@ -1,0 +1,91 @@
+"""The cascaded decoder: a global and a spatial modulation block at every scale (CM-GAN, section 3.2, figures 2 and 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cmgan.model.functional import Ops, activate, attend, known_at
+from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise
+
+
+class GlobalBlock(nn.Module):
+    """GB: two layers modulated by the global code; the encoder's feature enters the first."""
+
+    def __init__(self, channels_in: int, channels: int, code: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.first = ModulatedWeight(channels_in, channels, 3, code)
+        self.second = ModulatedWeight(channels, channels, 3, code)
+
+    def forward(self, f_g: Tensor, f_e: Tensor, g: Tensor, ops: Ops) -> tuple[Tensor, Tensor]:
+        """f_g (N, Ci, H, H), f_e (N, C, H', H') -> X and the next F_g, both (N, C, H', H')."""
+        x = ops.modulated_layer(f_g, *self.first(g), residual=f_e, up=self.up)
+        return x, ops.modulated_layer(x, *self.second(g))
+
+
+class SpatialBlock(nn.Module):
+    """SB: a layer modulated by the global code, then one modulated position by position by GB's X."""
+
+    def __init__(self, channels_in: int, channels: int, code: int, side: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.first = ModulatedWeight(channels_in, channels, 3, code)
+        self.first_noise = Noise(side)
+        self.affine_hidden = Conv(channels, channels, 3)  # the affine parameter network APN, two layers
+        self.affine_out = Conv(channels, 2 * channels, 1)
+        self.alpha = FullyConnected(code, channels, bias_init=1.0)
+        self.second = Conv(channels, channels, 3, bias=False)  # K; APN's shift map is its bias
+        self.second_noise = Noise(side)
+
+    def forward(self, f_s: Tensor, x: Tensor, g: Tensor, ops: Ops, random_noise: bool) -> Tensor:
+        """f_s (N, Ci, H, H), GB's x (N, C, H', H') -> the next F_s (N, C, H', H')."""
+        n = g.shape[0]
+        y = ops.modulated_layer(f_s, *self.first(g), noise=self.first_noise(n, random_noise), up=self.up)
+        scale_map, shift_map = self.affine_out(activate(self.affine_hidden(x, padding=1))).chunk(2, 1)  # A0, B
+        kernel = self.second.weight * self.second.gain
+        return ops.spatial_layer(y, kernel, scale_map, self.alpha(g), shift_map, self.second_noise(n, random_noise))
+
+
+class MaskedAttention(nn.Module):
+    """Carries information from known to missing positions: queries everywhere, keys and values where a pixel is known.
+
+    Not in the paper; one head, residual with a learned gain.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.leave = (Conv(channels, channels, 1) for _ in range(4))
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """x (N, C, H, W), known (N, 1, H, W) -> (N, C, H, W)."""
+        q, k, v = (conv(x).flatten(2).transpose(1, 2) for conv in (self.query, self.key, self.value))  # (N, HW, C)
+        seen = attend(q, k, v, known.flatten(2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.gain * self.leave(seen)
+
+
+class Cascade(nn.Module):
+    """One scale of the decoder: GB, SB guided by it, attention at coarse scales, and the picture so far."""
+
+    def __init__(self, channels_in: int, channels: int, code: int, side: int, *, up: bool, attention: bool) -> None:
+        super().__init__()
+        self.global_block = GlobalBlock(channels_in, channels, code, up=up)
+        self.spatial_block = SpatialBlock(channels_in, channels, code, side, up=up)
+        self.attention = MaskedAttention(channels) if attention else None
+        self.rgb = ModulatedWeight(channels, 3, 1, code)
+
+    def forward(
+        self, f_g: Tensor, f_s: Tensor, f_e: Tensor, g: Tensor, mask: Tensor, ops: Ops, random_noise: bool
+    ) -> tuple[Tensor, Tensor]:
+        """f_g, f_s (N, Ci, H, H), f_e (N, C, H', H'), g (N, code), mask (N, 1, R, R) -> f_g, f_s (N, C, H', H')."""
+        x, f_g = self.global_block(f_g, f_e, g, ops)
+        f_s = self.spatial_block(f_s, x, g, ops, random_noise)
+        if self.attention is not None:
+            f_s = self.attention(f_s, known_at(mask, f_s.shape[2]))
+        return f_g, f_s
+
+    def paint(self, rgb: Tensor | None, f_s: Tensor, g: Tensor, ops: Ops) -> Tensor:
+        """Skip connection (StyleGAN2, figure 7b): the coarser picture upsampled, plus this scale's (N, 3, H', H')."""
+        here = ops.to_rgb(f_s, *self.rgb(g))
+        return here if rgb is None else ops.upsample(rgb) + here

@@ -1,0 +1,238 @@
+"""The operations of the network as plain functions of tensors. They are the reference for every faster version.
+
+Shapes are written (N, C, H, W); N is the batch. `Ops`, at the end, is the table through which the modules call them: an
+exporter or a kernel library hands the generator another table with the same signatures, and the modules stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SLOPE = 0.2  # leaky ReLU
+GAIN = math.sqrt(2)  # keeps the variance of a leaky ReLU's output near one
+CLAMP = 256 * GAIN  # the StyleGAN2 limit that keeps half precision from overflowing
+DEMODULATION_EPSILON = 1e-8  # inside the square root
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU 0.2, gain sqrt 2, clamp at 256 x gain; any shape."""
+    return (F.leaky_relu(x, SLOPE) * GAIN).clamp(-CLAMP, CLAMP)
+
+
+# -- fixed low-pass filter (StyleGAN2, section 2 and appendix B) -----------------------------------------------------
+
+
+def fir(channels: int, like: Tensor) -> Tensor:
+    """outer([1, 3, 3, 1]) / 64 as depthwise convolution weights (C, 1, 4, 4)."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=like.dtype, device=like.device)
+    return (torch.outer(taps, taps) / 64).expand(channels, 1, 4, 4)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 2H, 2W): zero insertion, FIR with gain 4."""
+    channels = x.shape[1]
+    return F.conv_transpose2d(x, fir(channels, x) * 4, stride=2, padding=1, groups=channels)
+
+
+def filter_before_halving(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, H + 1, W + 1): FIR, padded so that a 3x3 convolution of stride 2 gives (H / 2, W / 2)."""
+    channels = x.shape[1]
+    return F.conv2d(x, fir(channels, x), padding=2, groups=channels)
+
+
+def upsampling_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """(N, Ci, H, W) -> (N, Co, 2H, 2W): transposed 3x3 convolution of stride 2, then FIR with gain 4.
+
+    `weight` has an ordinary convolution's layout (Co, Ci, 3, 3). The transposed convolution is the ordinary one on the
+    zero-inserted picture, so its taps are flipped; with groups, (groups * Co, Ci, 3, 3) as in `torch.conv2d`.
+    """
+    channels_out = weight.shape[0]
+    taps = weight.flip(2, 3).unflatten(0, (groups, channels_out // groups))  # (g, Co/g, Ci, 3, 3)
+    y = F.conv_transpose2d(x, taps.transpose(1, 2).flatten(0, 1), stride=2, groups=groups)  # (N, Co, 2H + 1, 2W + 1)
+    return F.conv2d(y, fir(channels_out, y) * 4, padding=1, groups=channels_out)
+
+
+# -- modulated convolution (StyleGAN2, section 2.2; CM-GAN, figure 3) ------------------------------------------------
+
+
+def demodulation(weight: Tensor, style: Tensor) -> Tensor:
+    """d_o = 1 / sqrt(sum_ik (s_i w_oik)^2 + eps): weight (Co, Ci, k, k), style (N, Ci) -> (N, Co).
+
+    Computed in float32 at least: in half precision the sum overflows, and 1 / sqrt(inf) silences a channel unseen.
+    """
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    energy = style.to(wide).square() @ weight.to(wide).square().sum((2, 3)).t()
+    return torch.rsqrt(energy + DEMODULATION_EPSILON).to(style.dtype)
+
+
+def modulated_conv2d(
+    x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool = True, up: bool = False, form: str = "activation"
+) -> Tensor:
+    """Convolution whose weights are scaled for each sample and input channel, then normalised for each output channel.
+
+    Args:
+        x: (N, Ci, H, W).
+        weight: (Co, Ci, k, k), k odd.
+        style: (N, Ci), the modulation s.
+        demodulate: normalise to unit norm an output channel.
+        up: upsample by 2 in the convolution (3x3 only).
+        form: "activation" scales the input and the output around one convolution with shared weights;
+            "weight" makes the weights of every sample and runs a grouped convolution. Equal but for rounding.
+
+    Returns:
+        (N, Co, H, W), or (N, Co, 2H, 2W) with `up`.
+    """
+    if form == "activation":
+        y = _conv2d(x * style[:, :, None, None], weight, up=up)
+        return y * demodulation(weight, style)[:, :, None, None] if demodulate else y
+    if form == "weight":
+        n, channels_in = style.shape
+        w = weight * style[:, None, :, None, None]  # (N, Co, Ci, k, k)
+        if demodulate:
+            w = w * demodulation(weight, style)[:, :, None, None, None]
+        grouped = x.reshape(1, n * channels_in, *x.shape[2:])  # (1, N * Ci, H, W)
+        y = _conv2d(grouped, w.flatten(0, 1), up=up, groups=n)  # (1, N * Co, H', W')
+        return y.reshape(n, -1, *y.shape[2:])
+    raise ValueError(f"form {form!r}: 'activation' or 'weight' is needed")
+
+
+def _conv2d(x: Tensor, weight: Tensor, *, up: bool, groups: int = 1) -> Tensor:
+    if up:
+        return upsampling_conv2d(x, weight, groups)
+    return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=groups)
+
+
+def modulated_layer(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    bias: Tensor,
+    *,
+    residual: Tensor | None = None,
+    noise: Tensor | None = None,
+    up: bool = False,
+    form: str = "activation",
+) -> Tensor:
+    """Modulate, convolve, demodulate, add, activate: one layer of GB, or the first of SB.
+
+    Args:
+        x: (N, Ci, H, W). weight: (Co, Ci, 3, 3). style: (N, Ci). bias: (Co,).
+        residual: (N, Co, H', W'), the encoder's feature of that scale (GB).
+        noise: (N or 1, 1, H', W'), already scaled by its strength (SB).
+
+    Returns:
+        (N, Co, H', W'), H' = 2H with `up`, else H.
+    """
+    y = modulated_conv2d(x, weight, style, up=up, form=form) + bias[:, None, None]
+    if residual is not None:
+        y = y + residual
+    if noise is not None:
+        y = y + noise
+    return activate(y)
+
+
+def spatial_demodulation(weight: Tensor, scale: Tensor) -> Tensor:
+    """D_o = 1 / sqrt(sum_ik w_oik^2 E[A_i^2] + eps), E the mean over positions: weight (Co, Ci, k, k),
+    scale A (N, Ci, H, W) -> (N, Co). CM-GAN, section 3.2; it assumes that the modulated input has unit variance."""
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    energy = scale.to(wide).square().mean((2, 3)) @ weight.to(wide).square().sum((2, 3)).t()
+    return torch.rsqrt(energy + DEMODULATION_EPSILON).to(scale.dtype)
+
+
+def spatial_layer(
+    y: Tensor, weight: Tensor, scale_map: Tensor, alpha: Tensor, shift_map: Tensor, noise: Tensor
+) -> Tensor:
+    """Spatial modulation, the second layer of SB: activate(D * conv(Y * A, K) + B + n), A = A0 + alpha.
+
+    Args:
+        y: (N, C, H, W). weight K: (C, C, 3, 3). scale_map A0 and shift_map B: (N, C, H, W). alpha: (N, C).
+        noise: (N or 1, 1, H, W), already scaled by its strength.
+
+    Returns:
+        (N, C, H, W).
+    """
+    scale = scale_map + alpha[:, :, None, None]
+    z = F.conv2d(y * scale, weight, padding=1)
+    return activate(z * spatial_demodulation(weight, scale)[:, :, None, None] + shift_map + noise)
+
+
+def to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
+    """Modulated 1x1 convolution without demodulation: (N, C, H, W) -> (N, 3, H, W)."""
+    return modulated_conv2d(x, weight, style, demodulate=False) + bias[:, None, None]
+
+
+# -- Fourier transforms of the FFC (Chi et al. 2020; LaMa, Suvorov et al. 2021) --------------------------------------
+
+
+def rfft2(x: Tensor) -> Tensor:
+    """Orthonormal real transform: (N, C, H, W) -> (N, 2C, H, W / 2 + 1), real parts, then imaginary parts.
+
+    In float32 at least: the sum behind the zero frequency overflows half precision.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    f = torch.fft.rfft2(x.to(wide), norm="ortho")
+    return torch.cat([f.real, f.imag], 1).to(x.dtype)
+
+
+def irfft2(x: Tensor) -> Tensor:
+    """The inverse, for square pictures: (N, 2C, H, H / 2 + 1) -> (N, C, H, H)."""
+    side = x.shape[2]
+    real, imaginary = x.to(torch.promote_types(x.dtype, torch.float32)).chunk(2, 1)
+    return torch.fft.irfft2(torch.complex(real, imaginary), s=(side, side), norm="ortho").to(x.dtype)
+
+
+# -- mask and output -------------------------------------------------------------------------------------------------
+
+
+def known_at(mask: Tensor, scale: int) -> Tensor:
+    """Known positions of a coarser scale: mask (N, 1, R, R), 1 in the hole -> (N, 1, scale, scale), 1 where any pixel
+    under the position is known."""
+    return F.max_pool2d(1 - mask, mask.shape[-1] // scale)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, known: Tensor) -> Tensor:
+    """Softmax attention whose keys and values are the known positions; all of them where none is known.
+
+    Args:
+        q, k, v: (N, L, C). known: (N, 1, L), 1 or 0.
+
+    Returns:
+        (N, L, C).
+    """
+    keys = torch.maximum(known, 1 - known.amax(2, keepdim=True))
+    logits = q @ k.transpose(1, 2) / math.sqrt(q.shape[2]) + (keys - 1) * 1e4  # exp(-1e4) is 0 in every precision
+    return logits.softmax(2) @ v
+
+
+def composite(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """The picture: `raw` clamped to [-1, 1] in the hole (mask 1), the input's own pixels elsewhere.
+
+    By selection, not by multiplication, so that the known pixels are exact whatever `raw` holds.
+    """
+    return torch.where(mask > 0.5, raw.clamp(-1, 1), image)
+
+
+# -- the table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ops:
+    """The operations that a faster implementation may replace, with the signatures of the functions above."""
+
+    modulated_layer: Callable[..., Tensor] = modulated_layer
+    spatial_layer: Callable[..., Tensor] = spatial_layer
+    to_rgb: Callable[..., Tensor] = to_rgb
+    upsample: Callable[[Tensor], Tensor] = upsample
+    rfft2: Callable[[Tensor], Tensor] = rfft2
+    irfft2: Callable[[Tensor], Tensor] = irfft2
+
+
+ACTIVATION_SPACE = Ops()
+WEIGHT_SPACE = Ops(modulated_layer=partial(modulated_layer, form="weight"))
