@@ -1,0 +1,150 @@
+"""What an ONNX graph says about its tensors without running: shapes, element types, integers that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import onnx.shape_inference
+from onnx import numpy_helper
+
+from cmgan.errors import ModelError
+
+_SMALL = 1024  # bytes: shapes, axes and lengths are smaller; of larger tensors, the weights, only the shape counts
+_INTEGER_TYPES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+_DEPTH = 64  # nodes: chains that exporters write between a shape and a length have about five
+
+Integers = list[int | None]  # an integer scalar or vector; None where a value is not static
+
+
+class StaticValues:
+    """Shapes and small integer values of the main graph of `model`."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """Raise `ModelError` when the graph is not consistent."""
+        graph = model.graph
+        inputs = {value.name for value in graph.input}
+        # An initializer that is also an input is only a default, which the caller may replace.
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in inputs}
+        self._producers = {name: node for node in graph.node for name in node.output if name}
+        inferred = _infer(model).graph
+        self._types = {
+            value.name: value.type.tensor_type for value in [*inferred.value_info, *inferred.input, *inferred.output]
+        }
+
+    def element_type(self, name: str) -> int:
+        """The `onnx.TensorProto` element type; UNDEFINED (0) if unknown."""
+        return self._types[name].elem_type if name in self._types else onnx.TensorProto.UNDEFINED
+
+    def shape(self, name: str) -> Integers | None:
+        """The sizes of a tensor, None for the sizes that are not static; None if even the rank is unknown."""
+        if name not in self._types or not self._types[name].HasField("shape"):
+            return None
+        return [size.dim_value if size.HasField("dim_value") else None for size in self._types[name].shape.dim]
+
+    def integer(self, name: str) -> int | None:
+        """The value of an integer scalar (or one-element tensor) if it is static, else None."""
+        values = self._values(name, _DEPTH)
+        return values[0] if values and len(values) == 1 else None
+
+    def _values(self, name: str, depth: int) -> Integers | None:
+        if name in self._initializers:
+            return _small_integers(self._initializers[name])
+        node, shape = self._producers.get(name), self.shape(name)
+        if node is None or depth == 0 or node.domain not in ("", "ai.onnx") or shape is None or len(shape) > 1:
+            return None
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        if node.op_type == "Constant":
+            return _constant(attributes)
+        if node.op_type == "Shape":
+            sizes = self.shape(node.input[0])
+            return None if sizes is None else sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
+        rule = _RULES.get(node.op_type)
+        if rule is None or attributes.get("to", onnx.TensorProto.INT64) not in _INTEGER_TYPES:
+            return None
+        operands = [self._values(operand, depth - 1) if operand else [] for operand in node.input]
+        known = [operand for operand in operands if operand is not None]
+        return rule(known) if len(known) == len(operands) else None
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` without its weights, with inferred shapes; the weights stand as inputs, so that any size fits."""
+    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = skeleton.graph
+    graph.name = "skeleton"
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    declared = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() <= _SMALL:
+            graph.initializer.append(tensor)
+        elif tensor.name not in declared:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    try:
+        return onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError("bad_graph", f"the graph is not consistent ({error})") from error
+
+
+def _small_integers(tensor: onnx.TensorProto) -> Integers | None:
+    if tensor.data_type not in _INTEGER_TYPES or tensor.ByteSize() > _SMALL or len(tensor.dims) > 1:
+        return None
+    try:
+        return [int(value) for value in numpy_helper.to_array(tensor).reshape(-1)]
+    except ValueError as error:
+        raise ModelError("bad_graph", f"the constant {tensor.name!r} is not consistent ({error})") from error
+
+
+def _constant(attributes: Mapping[str, object]) -> Integers | None:
+    value = next(iter(attributes.values()), None)
+    if isinstance(value, onnx.TensorProto):
+        return _small_integers(value)
+    values = np.atleast_1d(np.asarray(value))
+    return [int(item) for item in values] if values.dtype.kind == "i" else None
+
+
+def _gather(operands: list[Integers]) -> Integers | None:
+    data, indices = operands
+    known = [index for index in indices if index is not None]
+    in_range = len(known) == len(indices) and all(-len(data) <= index < len(data) for index in known)
+    return [data[index] for index in known] if in_range else None
+
+
+def _slice(operands: list[Integers]) -> Integers | None:
+    data, *bounds = operands
+    if any(bound is None for values in bounds for bound in values) or any(len(values) > 1 for values in bounds):
+        return None
+    start, end, _axis, step = [values[0] if values else None for values in bounds + [[]] * (4 - len(bounds))]
+    return None if step == 0 else data[start:end:step]
+
+
+def _elementwise(function: Callable[[int, int], int]) -> Callable[[list[Integers]], Integers | None]:
+    def rule(operands: list[Integers]) -> Integers | None:
+        left, right = operands
+        size = max(len(left), len(right))
+        if {len(left), len(right)} - {1, size}:
+            return None
+        pairs = zip(left * (size // len(left)), right * (size // len(right)), strict=True)
+        return [None if a is None or b is None else function(a, b) for a, b in pairs]
+
+    return rule
+
+
+def _first(operands: list[Integers]) -> Integers | None:
+    return operands[0]
+
+
+# The operators that exporters put between a shape and a length; between scalars and vectors the reshaping ones keep
+# the values.
+_RULES: dict[str, Callable[[list[Integers]], Integers | None]] = {
+    **dict.fromkeys(("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"), _first),
+    "Concat": lambda operands: sum(operands, []),
+    "Gather": _gather,
+    "Slice": _slice,
+    "Add": _elementwise(lambda a, b: a + b),
+    "Sub": _elementwise(lambda a, b: a - b),
+    "Mul": _elementwise(lambda a, b: a * b),
+}
