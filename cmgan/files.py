@@ -15,6 +15,18 @@ from pathlib import Path
 
 from cmgan.errors import CmganError, ModelError, SystemRefusal, UsageError
 
+# What is found where a model should be, by its first bytes: slug, pattern, what to say. A pickle's two bytes also begin
+# a safetensors file whose header is 640, 896, 1152 or 1408 bytes long; six zeros and a brace follow there.
+_WRONG_KINDS = (
+    ("empty_file", rb"\Z", "is empty (0 bytes); get the file again"),
+    ("web_page", rb"\s*<(!doctype|html|head)", "is a web page, not a model; download the file itself"),
+    ("lfs_pointer", rb"version https://git-lfs", "is a Git LFS pointer, not the file it stands for; run: git lfs pull"),
+    (
+        "pickle",
+        rb"PK\x03\x04|\x80[\x02-\x05](?!\0{6}\{)",
+        "is a PyTorch checkpoint or another pickle, which can run code when it is opened; cmgan opens none",
+    ),
+)
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.cmgan-tmp-(?P<pid>\d+)-[a-z0-9_]+")
 
 
@@ -37,6 +49,13 @@ def read_model_file(path: Path, limit: int) -> bytes:
         raise ModelError("not_found", "no such file", file=path) from None
     except OSError as error:
         raise ModelError("unreadable", f"cannot be read ({error.strerror})", file=path) from None
+
+
+def refuse_wrong_kind(data: bytes, path: Path) -> None:
+    """Refuse the usual mistakes in their own words, as `ModelError`: nothing, a web page, a pointer, a pickle."""
+    for slug, start, message in _WRONG_KINDS:
+        if re.match(start, data[:1024], re.IGNORECASE):
+            raise ModelError(slug, message, file=path)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmgan.errors import MissingError, ModelError
-from cmgan.files import read_model_file
+from cmgan.files import read_model_file, refuse_wrong_kind
 
 if TYPE_CHECKING:
     import onnx
@@ -36,7 +36,9 @@ def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
         MissingError: the package onnx is not installed.
     """
     try:
-        model = _parsed(read_model_file(path, limit))
+        data = read_model_file(path, limit)
+        refuse_wrong_kind(data, path)
+        model = _parsed(data)
         _check_versions(model)
         nodes = sum(message.DESCRIPTOR.name == "NodeProto" for message in all_messages(model))
         if nodes > NODE_LIMIT:
@@ -81,13 +83,6 @@ def _parsed(data: bytes) -> onnx.ModelProto:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingError("onnx_missing", "the package onnx is not installed: pip install onnx") from error
-    start = data[:1024].lstrip().lower()
-    if not data:
-        raise ModelError("empty_file", "is empty (0 bytes); get the file again")
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ModelError("not_onnx", "is a web page or XML, not an ONNX file; download the file itself")
-    if start.startswith(b"version https://git-lfs"):
-        raise ModelError("lfs_pointer", "is a Git LFS pointer, not the file it stands for; run: git lfs pull")
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError:
