@@ -14,7 +14,7 @@ class GeneratorConfig:
     """Every number that shapes the generator. The network works at `resolution` x `resolution` only."""
 
     name: str  # preset the sizes come from
-    resolution: int  # R, pixels; a power of two, at least 16
+    resolution: int  # R, pixels; a power of two, 16 to 4096
     channel_base: int  # channels at scale r: min(channel_base / r, channel_max)
     channel_max: int
     z_dim: int  # noise vector, drawn from N(0, 1)
@@ -23,8 +23,14 @@ class GeneratorConfig:
     attention_resolution: int  # attention at this scale and below
 
     def __post_init__(self) -> None:
-        if self.resolution < 16 or self.resolution & (self.resolution - 1):
-            raise UsageError("resolution", f"resolution {self.resolution}: a power of two of at least 16 is needed")
+        if not 16 <= self.resolution <= 4096 or self.resolution & (self.resolution - 1):
+            raise UsageError("resolution", f"resolution {self.resolution}: a power of two from 16 to 4096 is needed")
+        for field in ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers"):
+            if not 1 <= getattr(self, field) <= 65536:
+                raise UsageError("config", f"{field} {getattr(self, field)}: a number from 1 to 65536 is needed")
+        if self.channels(self.resolution) < 4:
+            seen = f"{self.channels(self.resolution)} channels at scale {self.resolution}"
+            raise UsageError("config", f"{seen}: Fourier convolutions need at least 4, to split them in halves twice")
 
     @property
     def scales(self) -> list[int]:
@@ -40,7 +46,7 @@ class GeneratorConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """The inverse of `to_dict`; an unknown, missing or mistyped field raises `ModelError`."""
+        """The inverse of `to_dict`; an unknown, missing, mistyped or impossible field raises `ModelError`."""
         wanted = {f.name: (str if f.name == "name" else int) for f in fields(cls)}
         if set(values) != set(wanted):
             odd = ", ".join(sorted(set(values) ^ set(wanted)))
@@ -48,7 +54,10 @@ class GeneratorConfig:
         for field, kind in wanted.items():
             if type(values[field]) is not kind:
                 raise ModelError("config", f"field {field} is {values[field]!r}; {kind.__name__} is needed")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise ModelError("config", f"the model configuration has {error.message}") from error
 
 
 def _preset(name: str, resolution: int, base: int, top: int, z: int, attention: int) -> GeneratorConfig:
