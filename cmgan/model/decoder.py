@@ -6,22 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from cmgan.model.functional import Ops, activate, attend, known_at
-from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise
+from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise, scaled
 
 
 class GlobalBlock(nn.Module):
-    """GB: two layers modulated by the global code; the encoder's feature enters the first."""
+    """GB: two layers modulated by the global code; the encoder's feature enters the first.
 
-    def __init__(self, channels_in: int, channels: int, code: int, *, up: bool) -> None:
+    The finest scale has the first layer only: its F_g would go nowhere.
+    """
+
+    def __init__(self, channels_in: int, channels: int, code: int, *, up: bool, last: bool) -> None:
         super().__init__()
         self.up = up
         self.first = ModulatedWeight(channels_in, channels, 3, code)
-        self.second = ModulatedWeight(channels, channels, 3, code)
+        self.second = None if last else ModulatedWeight(channels, channels, 3, code)
 
     def forward(self, f_g: Tensor, f_e: Tensor, g: Tensor, ops: Ops) -> tuple[Tensor, Tensor]:
         """f_g (N, Ci, H, H), f_e (N, C, H', H') -> X and the next F_g, both (N, C, H', H')."""
         x = ops.modulated_layer(f_g, *self.first(g), residual=f_e, up=self.up)
-        return x, ops.modulated_layer(x, *self.second(g))
+        return x, x if self.second is None else ops.modulated_layer(x, *self.second(g))
 
 
 class SpatialBlock(nn.Module):
@@ -43,7 +46,7 @@ class SpatialBlock(nn.Module):
         n = g.shape[0]
         y = ops.modulated_layer(f_s, *self.first(g), noise=self.first_noise(n, random_noise), up=self.up)
         scale_map, shift_map = self.affine_out(activate(self.affine_hidden(x, padding=1))).chunk(2, 1)  # A0, B
-        kernel = self.second.weight * self.second.gain
+        kernel = scaled(self.second.weight, self.second.gain)
         return ops.spatial_layer(y, kernel, scale_map, self.alpha(g), shift_map, self.second_noise(n, random_noise))
 
 
@@ -68,9 +71,11 @@ class MaskedAttention(nn.Module):
 class Cascade(nn.Module):
     """One scale of the decoder: GB, SB guided by it, attention at coarse scales, and the picture so far."""
 
-    def __init__(self, channels_in: int, channels: int, code: int, side: int, *, up: bool, attention: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, code: int, side: int, *, up: bool, last: bool, attention: bool
+    ) -> None:
         super().__init__()
-        self.global_block = GlobalBlock(channels_in, channels, code, up=up)
+        self.global_block = GlobalBlock(channels_in, channels, code, up=up, last=last)
         self.spatial_block = SpatialBlock(channels_in, channels, code, side, up=up)
         self.attention = MaskedAttention(channels) if attention else None
         self.rgb = ModulatedWeight(channels, 3, 1, code)

@@ -36,6 +36,7 @@ class Generator(nn.Module):
                 code,
                 r,
                 up=r > 4,
+                last=r == config.resolution,
                 attention=r <= config.attention_resolution,
             )
             for r in config.scales

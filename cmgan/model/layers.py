@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from cmgan.model.functional import activate
 
 
+def scaled(parameter: Tensor, gain: float) -> Tensor:
+    """The parameter in use; a gain of one costs nothing."""
+    return parameter if gain == 1 else parameter * gain
+
+
 class FullyConnected(nn.Module):
     """(N, inputs) -> (N, outputs). `lr_multiplier` slows the layer down; `bias_init` is the bias in use."""
 
@@ -26,7 +31,7 @@ class FullyConnected(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), bias_init / lr_multiplier))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.gain, self.bias * self.lr_multiplier)
+        return F.linear(x, scaled(self.weight, self.gain), scaled(self.bias, self.lr_multiplier))
 
 
 class Conv(nn.Module):
@@ -39,7 +44,7 @@ class Conv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
 
     def forward(self, x: Tensor, *, stride: int = 1, padding: int = 0) -> Tensor:
-        return F.conv2d(x, self.weight * self.gain, self.bias, stride=stride, padding=padding)
+        return F.conv2d(x, scaled(self.weight, self.gain), self.bias, stride=stride, padding=padding)
 
 
 class ModulatedWeight(nn.Module):
@@ -54,7 +59,7 @@ class ModulatedWeight(nn.Module):
 
     def forward(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """g (N, code) -> scaled weight (Co, Ci, k, k), style (N, Ci), bias (Co,)."""
-        return self.weight * self.gain, self.affine(g), self.bias
+        return scaled(self.weight, self.gain), self.affine(g), self.bias
 
 
 class Noise(nn.Module):
