@@ -1,0 +1,228 @@
+"""From the bytes of a picture file to 8-bit samples, refusing from the header whatever can be refused there."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from cmgan.errors import PictureError, SystemRefusal, warn
+from cmgan.imaging.limits import MIN_SIDE, Limits
+from cmgan.imaging.source import Source, read_source, source_name
+
+_ORIENTATION = 0x0112  # EXIF tag
+_MAX_PROFILE = 2**20  # bytes
+_MAX_TEXT = 4 * 2**20  # characters
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_STARTS = {"png": _PNG_SIGNATURE[:4], "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file: samples as stored (not yet turned), and what else it carried.
+
+    `image` has mode L, LA, RGB or RGBA. `orientation` is EXIF's, 1 to 8.
+    """
+
+    image: Image.Image
+    format: str
+    orientation: int
+    icc: bytes | None
+    exif: bytes | None
+    text: dict[str, str]
+
+    def upright(self, samples: np.ndarray) -> np.ndarray:
+        """`samples` (H, W, ...) turned as a viewer shows them."""
+        return upright(samples, self.orientation)
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation (TIFF 6.0, tag 274): (H, W, ...) as stored -> as shown, contiguous."""
+    if orientation in (3, 4, 6, 7):
+        samples = samples[::-1]
+    if orientation in (2, 3, 7, 8):
+        samples = samples[:, ::-1]
+    if orientation >= 5:
+        samples = samples.swapaxes(0, 1)
+    return np.ascontiguousarray(samples)
+
+
+def decode(source: Source, limits: Limits) -> Decoded:
+    """Read, check and decode one picture.
+
+    Raises:
+        PictureError: those of `read_source`; image_format, image_frames, image_too_large, image_too_small,
+            image_too_narrow, image_metadata, image_truncated, image_corrupt.
+        SystemRefusal: out_of_memory.
+    """
+    data = read_source(source, limits.max_file_bytes)
+    name = source_name(source)
+    try:
+        image = _open(data, limits, name)
+        _check_frames(image, name)
+        _check_size(image.size, limits, name)
+        if image.format == "PNG":
+            _check_png_chunks(data, name)
+        samples = _samples_of_16_bits(image, data)
+        image.load()
+        return _decoded(image, samples, name)
+    except (PictureError, SystemRefusal):
+        raise
+    except MemoryError:
+        raise SystemRefusal("out_of_memory", "not enough memory to decode it", file=name) from None
+    except Exception as error:  # a decoder fed with damaged data raises nearly anything
+        raise _damage(error, name) from None
+
+
+def _open(data: bytes, limits: Limits, name: str | None) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=[f.upper() for f in limits.formats])
+    except Image.DecompressionBombError:
+        message = f"more than twice {Image.MAX_IMAGE_PIXELS} pixels, which no option allows; scale it down"
+        raise PictureError("image_too_large", message, file=name) from None
+    except UnidentifiedImageError:
+        if any(data.startswith(start) for f, start in _STARTS.items() if f in limits.formats):
+            raise PictureError("image_corrupt", "its header is damaged or cut; get a whole copy", file=name) from None
+        accepted = ", ".join(limits.formats)
+        message = f"not a picture in an accepted format ({accepted}); convert it, or see --formats"
+        raise PictureError("image_format", message, file=name) from None
+
+
+def _check_frames(image: Image.Image, name: str | None) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # of a JPEG with several pictures the first is meant
+        raise PictureError("image_frames", f"{frames} frames; a still picture is needed: save one frame", file=name)
+
+
+def _check_size(size: tuple[int, int], limits: Limits, name: str | None) -> None:
+    width, height = size
+    shape = f"{width}x{height}"
+    if width * height > limits.max_pixels:
+        message = f"{shape} is {width * height} pixels; the limit is {limits.max_pixels} (--max-pixels)"
+        raise PictureError("image_too_large", message, file=name)
+    if max(size) > limits.max_side:
+        raise PictureError(
+            "image_too_large", f"{shape}; the limit of a side is {limits.max_side} (--max-side)", file=name
+        )
+    if max(size) > limits.max_aspect * min(size):
+        message = f"{shape}; the limit is {limits.max_aspect}:1 (--max-aspect); crop it"
+        raise PictureError("image_too_narrow", message, file=name)
+    if min(size) < MIN_SIDE:
+        raise PictureError("image_too_small", f"{shape}; each side must have at least {MIN_SIDE} pixels", file=name)
+
+
+def _check_png_chunks(data: bytes, name: str | None) -> None:
+    """Every chunk whole, every critical one with the right checksum; Pillow skips those of the pixel data."""
+    position, kind = len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (len(data), b"")
+        end = position + 8 + length
+        if end + 4 > len(data):
+            message = f"the file ends before the picture does ({len(data)} bytes); get a whole copy"
+            raise PictureError("image_truncated", message, file=name)
+        critical = not kind[0] & 0x20
+        if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            message = f"wrong checksum in the chunk at byte {position}; get an undamaged copy"
+            raise PictureError("image_corrupt", message, file=name)
+        position = end + 4
+
+
+def _damage(error: Exception, name: str | None) -> PictureError:
+    text = str(error)
+    if "text" in text.lower() and "large" in text.lower() or "Too much memory" in text:
+        return PictureError("image_metadata", "its metadata unpacks to more than allowed; strip it", file=name)
+    if isinstance(error, EOFError) or "truncated" in text.lower():
+        return PictureError("image_truncated", "the file ends before the picture does; get a whole copy", file=name)
+    return PictureError("image_corrupt", "its data is damaged; get an undamaged copy", file=name)
+
+
+def _samples_of_16_bits(image: ImageFile.ImageFile, data: bytes) -> np.ndarray | None:
+    """uint16 (H, W, C) of a PNG with 16-bit colour or alpha, of which Pillow keeps only the high bytes; else None.
+
+    Its unpackers for the other byte order keep the low bytes of the same stream, so that two passes give all.
+    """
+    layout = image.tile[0][3] if image.format == "PNG" and image.tile else None
+    if layout == "LA;16B":  # four bytes a pixel: high and low of grey, high and low of alpha
+        return np.ascontiguousarray(_unpacked(data, "RGBA")).view(">u2")
+    if layout in ("RGB;16B", "RGBA;16B"):
+        high = _unpacked(data, layout).astype(np.uint16)
+        return (high << 8) | _unpacked(data, layout.replace("16B", "16L"))
+    return None
+
+
+def _unpacked(data: bytes, layout: str) -> np.ndarray:
+    image = Image.open(io.BytesIO(data), formats=["PNG"])
+    codec, extents, offset, _ = image.tile[0]
+    image.tile = [type(image.tile[0])(codec, extents, offset, layout)]
+    return np.asarray(image)
+
+
+def _decoded(image: Image.Image, samples: np.ndarray | None, name: str | None) -> Decoded:
+    exif = _exif(image)
+    orientation = exif.get(_ORIENTATION, 1)
+    text = {key: str(value) for key, value in getattr(image, "text", {}).items()}
+    if sum(map(len, text.values())) > _MAX_TEXT:
+        raise PictureError("image_metadata", f"more than {_MAX_TEXT} characters of text; strip it", file=name)
+    plain = _eight_bit(image, samples, name)
+    return Decoded(
+        image=plain,
+        format="jpeg" if image.format == "MPO" else (image.format or "").lower(),
+        orientation=orientation if orientation in range(1, 9) else 1,
+        icc=_profile(image.info.get("icc_profile"), name),
+        exif=_without_orientation(exif),
+        text=text,
+    )
+
+
+def _eight_bit(image: Image.Image, samples: np.ndarray | None, name: str | None) -> Image.Image:
+    """`image` in mode L, LA, RGB or RGBA."""
+    if samples is None and image.mode.startswith("I;16"):
+        samples = np.asarray(image)[..., None]
+    if samples is not None:
+        # v / 257, rounded: exact for every 16-bit v
+        scaled = ((samples.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
+        return Image.fromarray(scaled[..., 0] if scaled.shape[2] == 1 else scaled)
+    if image.mode in ("I", "F"):
+        raise PictureError("image_format", f"samples of kind {image.mode}; save it with 8 bits a sample", file=name)
+    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        exif = image.getexif()
+        dict(exif)  # the values are read only now
+        return exif
+    except Exception:  # unreadable EXIF: the picture is taken as upright
+        return Image.Exif()
+
+
+def _without_orientation(exif: Image.Exif) -> bytes | None:
+    try:
+        exif.pop(_ORIENTATION, None)
+        return exif.tobytes() if len(exif) else None
+    except Exception:  # tags that cannot be written again
+        return None
+
+
+def _profile(icc: bytes | None, name: str | None) -> bytes | None:
+    """`icc` if it is a profile of an RGB space by its header (ICC.1:2022, 7.2) and not too large."""
+    if not icc:
+        return None
+    valid = (
+        128 <= len(icc) <= _MAX_PROFILE
+        and int.from_bytes(icc[:4]) == len(icc)
+        and icc[36:40] == b"acsp"
+        and icc[16:20] == b"RGB "
+    )
+    if not valid:
+        warn("icc_dropped", f"{name or 'picture'}: its colour profile is no valid RGB profile and was dropped")
+        return None
+    return icc

@@ -1,0 +1,148 @@
+"""Hole masks: from a picture file, from a picture's own transparency, from boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from cmgan.errors import PictureError, UsageError, warn
+from cmgan.imaging.decode import decode
+from cmgan.imaging.limits import Limits
+from cmgan.imaging.picture import Picture
+from cmgan.imaging.source import Source, source_name
+
+CHANNELS = ("auto", "luma", "alpha", "red")
+_LARGE = 0.6  # share of hole above which a mask is probably the wrong way round
+
+logger = logging.getLogger("cmgan")
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How a mask file is read; `UsageError` for a value out of range."""
+
+    threshold: int = 128  # hole = value >= threshold
+    channel: str = "auto"  # auto, luma, alpha, red
+    invert: bool = False
+    resize: bool = False  # to the picture's size, nearest neighbour
+    allow_full: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= 255:
+            raise UsageError("mask_threshold", f"mask threshold {self.threshold}; 1 to 255 is possible")
+        if self.channel not in CHANNELS:
+            raise UsageError("mask_channel", f"mask channel {self.channel!r}; known are {', '.join(CHANNELS)}")
+
+
+def load_mask(
+    source: Source, picture: Picture, limits: Limits | None = None, options: MaskOptions | None = None
+) -> np.ndarray:
+    """The hole of a mask file for `picture`: bool (H, W), True inside.
+
+    Channel `auto` takes alpha if alpha varies and the colours of the visible pixels do not carry the shape, otherwise
+    the luminance (ITU-R BT.601), hidden pixels being no hole. Warns of mask_levels, mask_red and mask_large.
+
+    Raises:
+        PictureError: those of `decode`; mask_channel, mask_size, mask_full.
+    """
+    options = options or MaskOptions()
+    name = source_name(source) or "mask"
+    decoded = decode(source, limits or Limits())
+    values = decoded.upright(_channel(decoded.image, options, name))
+    if values.shape != picture.rgb.shape[:2]:
+        values = _fitted(values, picture, options, name)
+    hole = values >= options.threshold
+    if not hole.any():
+        _hint_at_levels(values, decoded.image, options, name)
+    if options.invert:
+        hole = ~hole
+    check_hole(hole, options, name)
+    return hole
+
+
+def alpha_mask(picture: Picture, options: MaskOptions | None = None, name: str = "picture") -> np.ndarray:
+    """The hole that a picture's own transparency marks: bool (H, W), True where alpha < threshold.
+
+    Raises:
+        PictureError: mask_channel (the picture has no alpha), mask_full.
+    """
+    options = options or MaskOptions()
+    if picture.alpha is None:
+        raise PictureError("mask_channel", "no transparency to take the mask from; give a mask file", file=name)
+    hole = (picture.alpha < options.threshold) ^ options.invert
+    check_hole(hole, options, name)
+    return hole
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """`x,y,w,h` in pixels, from the top left corner; anything else raises `UsageError`."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UsageError("box", f"box {text[:40]!r}; x,y,w,h in whole pixels is needed, as in 40,60,128,96")
+    x, y, width, height = map(int, parts)
+    if not (width and height):
+        raise UsageError("box", f"box {text[:40]!r} is empty; its width and height must be at least 1")
+    return x, y, width, height
+
+
+def box_mask(boxes: Iterable[tuple[int, int, int, int]], picture: Picture) -> np.ndarray:
+    """The union of the boxes (x, y, w, h): bool (H, W). A box that leaves the picture raises `UsageError`."""
+    width, height = picture.size
+    hole = np.zeros((height, width), bool)
+    for x, y, w, h in boxes:
+        if x + w > width or y + h > height:
+            raise UsageError("box", f"box {x},{y},{w},{h} leaves the picture, which is {width}x{height}")
+        hole[y : y + h, x : x + w] = True
+    return hole
+
+
+def check_hole(hole: np.ndarray, options: MaskOptions, name: str) -> None:
+    """Refuse a mask that leaves nothing known, warn of one that leaves little."""
+    share = np.count_nonzero(hole) / hole.size
+    if share == 1 and not options.allow_full:
+        message = "the whole picture is hole; the other way round? --invert-mask (--allow-full-mask paints it all)"
+        raise PictureError("mask_full", message, file=name)
+    if share > _LARGE:
+        warn("mask_large", f"{name}: {share:.0%} of the picture is hole; the other way round? --invert-mask")
+
+
+def _channel(image: Image.Image, options: MaskOptions, name: str) -> np.ndarray:
+    """uint8 (H, W): the values that the threshold applies to."""
+    has_alpha = "A" in image.mode
+    channel = options.channel
+    if channel == "alpha" and not has_alpha:
+        raise PictureError("mask_channel", "has no alpha channel; --mask-channel luma or red", file=name)
+    if channel == "red":
+        return np.asarray(image.getchannel(0))
+    luma = np.asarray(image if image.mode == "L" else image.convert("L"))
+    if not has_alpha or (channel == "luma"):
+        return luma
+    alpha = np.asarray(image.getchannel("A"))
+    if channel == "auto":
+        visible = luma[alpha > 0] >= options.threshold
+        channel = "alpha" if alpha.min() != alpha.max() and visible.min() == visible.max() else "luma"
+        logger.info("%s: the mask was taken from its %s (--mask-channel)", name, channel)
+    return alpha if channel == "alpha" else np.where(alpha > 0, luma, np.uint8(0))
+
+
+def _fitted(values: np.ndarray, picture: Picture, options: MaskOptions, name: str) -> np.ndarray:
+    if options.resize:
+        return np.asarray(Image.fromarray(values).resize(picture.size, Image.Resampling.NEAREST))
+    (height, width), (shown_width, shown_height) = values.shape, picture.size
+    advice = "--resize-mask scales it"
+    if picture.turned and (width, height) == (shown_height, shown_width):
+        advice = "it fits the picture as stored, before its EXIF turn: turn the mask, too"
+    message = f"the mask is {width}x{height}, the picture {shown_width}x{shown_height} as shown; {advice}"
+    raise PictureError("mask_size", message, file=name)
+
+
+def _hint_at_levels(values: np.ndarray, image: Image.Image, options: MaskOptions, name: str) -> None:
+    highest = int(values.max())
+    if highest == 1:
+        warn("mask_levels", f"{name}: no value above 1: saved as 0/1? --mask-threshold 1")
+    elif image.mode in ("RGB", "RGBA") and np.asarray(image.getchannel(0)).max() >= options.threshold:
+        warn("mask_red", f"{name}: its red is no hole by luminance ({highest}); red strokes? --mask-channel red")

@@ -1,0 +1,65 @@
+"""A picture in memory, and how it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cmgan.imaging.decode import decode
+from cmgan.imaging.limits import Limits
+from cmgan.imaging.source import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as a viewer shows it: any EXIF turn has been applied.
+
+    Attributes:
+        rgb: uint8 (H, W, 3); never converted between colour spaces.
+        alpha: uint8 (H, W), or None where the file has none.
+        icc: the colour profile, or None.
+        format: png, jpeg, ...: what the content is, whatever the name says.
+        turned: whether width and height as stored are the other way round.
+        exif: EXIF without its orientation; None unless metadata was to be kept.
+        text: PNG text; empty unless metadata was to be kept.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+    format: str = "png"
+    turned: bool = False
+    exif: bytes | None = None
+    text: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+    def filled(self, rgb: np.ndarray, hole: np.ndarray) -> Picture:
+        """This picture with new colours, and opaque inside `hole` (bool (H, W))."""
+        alpha = None if self.alpha is None else np.where(hole, np.uint8(255), self.alpha)
+        return replace(self, rgb=rgb, alpha=alpha)
+
+
+def load_picture(source: Source, limits: Limits | None = None, *, keep_metadata: bool = False) -> Picture:
+    """Load one picture from a path, `-` (standard input), a binary stream or bytes; without limits, the defaults.
+
+    Raises:
+        PictureError, SystemRefusal: as `decode`.
+    """
+    decoded = decode(source, limits or Limits())
+    image = decoded.image
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    alpha = decoded.upright(np.asarray(image.getchannel("A"))) if "A" in image.mode else None
+    return Picture(
+        rgb=decoded.upright(rgb),
+        alpha=alpha,
+        icc=decoded.icc,
+        format=decoded.format,
+        turned=decoded.orientation >= 5,
+        exif=decoded.exif if keep_metadata else None,
+        text=decoded.text if keep_metadata else {},
+    )

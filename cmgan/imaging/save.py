@@ -1,0 +1,85 @@
+"""Writing a picture: whole or not at all, with its colour profile, without what nobody asked to keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from cmgan.errors import UsageError, warn
+from cmgan.files import write_with
+from cmgan.imaging.picture import Picture
+
+FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_WEBP_MAX_SIDE = 16_383  # pixels, of the format itself
+_Z_RLE = 3  # zlib's strategy: on photographs as small as level 6 in a third of the time
+
+
+def output_format(path: str | os.PathLike[str]) -> str:
+    """PNG, JPEG or WEBP by the extension; another one raises `UsageError`, so ask before any work."""
+    extension = Path(path).suffix.lower()
+    if extension not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise UsageError("output_format", f"unknown extension {extension!r}; known are {known}", file=path)
+    return FORMATS[extension]
+
+
+def save_picture(
+    target: str | os.PathLike[str] | BinaryIO, picture: Picture, *, quality: int = 95, format: str | None = None
+) -> None:
+    """Write `picture` atomically to a path, in the format of its extension, or to a binary stream as PNG.
+
+    PNG is lossless; JPEG and WebP take `quality` (1 to 100). What the picture carries is written: profile, kept
+    metadata; never an orientation. JPEG has no alpha: the picture is laid on white, with a warning.
+
+    Args:
+        format: PNG, JPEG or WEBP, where the extension should not decide.
+
+    Raises:
+        UsageError: unknown extension, quality out of range, a side too long for WebP.
+        SystemRefusal: disk full, not writable, and the like.
+    """
+    path = Path(target) if isinstance(target, (str, os.PathLike)) else None
+    format = format or (output_format(path) if path else "PNG")
+    if not 1 <= quality <= 100:
+        raise UsageError("quality", f"quality {quality}; 1 to 100 is possible")
+    if format == "WEBP" and max(picture.size) > _WEBP_MAX_SIDE:
+        raise UsageError("output_format", f"WebP holds sides up to {_WEBP_MAX_SIDE} pixels; write PNG", file=path)
+    image = _as_image(picture, format)
+    options = _options(picture, format, quality)
+    if path:
+        write_with(path, lambda temporary: image.save(temporary, format=format, **options))
+    else:
+        image.save(target, format=format, **options)  # type: ignore[arg-type]
+
+
+def _as_image(picture: Picture, format: str) -> Image.Image:
+    image = Image.fromarray(picture.rgb)
+    if picture.alpha is None:
+        return image
+    alpha = Image.fromarray(picture.alpha)
+    if format != "JPEG":
+        image.putalpha(alpha)
+        return image
+    warn("alpha_flattened", "JPEG has no transparency: the picture was laid on white; write PNG or WebP to keep it")
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(image, mask=alpha)
+    return flat
+
+
+def _options(picture: Picture, format: str, quality: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc else {}
+    if picture.exif:
+        options["exif"] = picture.exif
+    if format == "PNG":
+        text = PngInfo()
+        for key, value in picture.text.items():
+            text.add_itxt(key, value)
+        return {**options, "pnginfo": text, "compress_level": 1, "compress_type": _Z_RLE}
+    if format == "JPEG":
+        return {**options, "quality": quality, "subsampling": 0}
+    return {**options, "quality": quality}
