@@ -47,16 +47,25 @@ def filter_before_halving(x: Tensor) -> Tensor:
     return F.conv2d(x, fir(channels, x), padding=2, groups=channels)
 
 
-def upsampling_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
-    """(N, Ci, H, W) -> (N, Co, 2H, 2W): transposed 3x3 convolution of stride 2, then FIR with gain 4.
+def transposed_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """(N, Ci, H, W) -> (N, Co, 2H + 1, 2W + 1): the 3x3 convolution of the zero-inserted picture, stride 2.
 
     `weight` has an ordinary convolution's layout (Co, Ci, 3, 3). The transposed convolution is the ordinary one on the
     zero-inserted picture, so its taps are flipped; with groups, (groups * Co, Ci, 3, 3) as in `torch.conv2d`.
     """
-    channels_out = weight.shape[0]
-    taps = weight.flip(2, 3).unflatten(0, (groups, channels_out // groups))  # (g, Co/g, Ci, 3, 3)
-    y = F.conv_transpose2d(x, taps.transpose(1, 2).flatten(0, 1), stride=2, groups=groups)  # (N, Co, 2H + 1, 2W + 1)
-    return F.conv2d(y, fir(channels_out, y) * 4, padding=1, groups=channels_out)
+    taps = weight.flip(2, 3).unflatten(0, (groups, weight.shape[0] // groups))  # (g, Co/g, Ci, 3, 3)
+    return F.conv_transpose2d(x, taps.transpose(1, 2).flatten(0, 1), stride=2, groups=groups)
+
+
+def filter_after_doubling(y: Tensor) -> Tensor:
+    """(N, C, 2H + 1, 2W + 1) -> (N, C, 2H, 2W): the FIR with gain 4 behind `transposed_conv2d`."""
+    channels = y.shape[1]
+    return F.conv2d(y, fir(channels, y) * 4, padding=1, groups=channels)
+
+
+def upsampling_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """(N, Ci, H, W) -> (N, Co, 2H, 2W): transposed 3x3 convolution of stride 2, then FIR with gain 4."""
+    return filter_after_doubling(transposed_conv2d(x, weight, groups))
 
 
 # -- modulated convolution (StyleGAN2, section 2.2; CM-GAN, figure 3) ------------------------------------------------
