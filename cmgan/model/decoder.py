@@ -23,8 +23,8 @@ class GlobalBlock(nn.Module):
 
     def forward(self, f_g: Tensor, f_e: Tensor, g: Tensor, ops: Ops) -> tuple[Tensor, Tensor]:
         """f_g (N, Ci, H, H), f_e (N, C, H', H') -> X and the next F_g, both (N, C, H', H')."""
-        x = ops.modulated_layer(f_g, *self.first(g), residual=f_e, up=self.up)
-        return x, x if self.second is None else ops.modulated_layer(x, *self.second(g))
+        second = None if self.second is None else self.second(g)
+        return ops.global_layers(f_g, self.first(g), second, f_e, up=self.up)
 
 
 class SpatialBlock(nn.Module):
@@ -44,10 +44,10 @@ class SpatialBlock(nn.Module):
     def forward(self, f_s: Tensor, x: Tensor, g: Tensor, ops: Ops, random_noise: bool) -> Tensor:
         """f_s (N, Ci, H, H), GB's x (N, C, H', H') -> the next F_s (N, C, H', H')."""
         n = g.shape[0]
-        y = ops.modulated_layer(f_s, *self.first(g), noise=self.first_noise(n, random_noise), up=self.up)
         scale_map, shift_map = self.affine_out(activate(self.affine_hidden(x, padding=1))).chunk(2, 1)  # A0, B
         kernel = scaled(self.second.weight, self.second.gain)
-        return ops.spatial_layer(y, kernel, scale_map, self.alpha(g), shift_map, self.second_noise(n, random_noise))
+        noises = self.first_noise(n, random_noise), self.second_noise(n, random_noise)
+        return ops.spatial_layers(f_s, self.first(g), kernel, (scale_map, self.alpha(g), shift_map), noises, up=self.up)
 
 
 class MaskedAttention(nn.Module):

@@ -172,6 +172,45 @@ def spatial_layer(
     return activate(z * spatial_demodulation(weight, scale)[:, :, None, None] + shift_map + noise)
 
 
+# What a modulated layer is given: weight (Co, Ci, k, k), style (N, Ci), bias (Co,).
+Modulated = tuple[Tensor, Tensor, Tensor]
+
+
+def global_layers(
+    f_g: Tensor, first: Modulated, second: Modulated | None, f_e: Tensor, *, up: bool, form: str = "activation"
+) -> tuple[Tensor, Tensor]:
+    """The layers of GB: f_g (N, Ci, H, H), f_e (N, C, H', H') -> X and the next F_g, both (N, C, H', H').
+
+    Without a second layer F_g is X.
+    """
+    x = modulated_layer(f_g, *first, residual=f_e, up=up, form=form)
+    return x, x if second is None else modulated_layer(x, *second, form=form)
+
+
+def spatial_layers(
+    f_s: Tensor,
+    first: Modulated,
+    kernel: Tensor,
+    maps: tuple[Tensor, Tensor, Tensor],
+    noises: tuple[Tensor, Tensor],
+    *,
+    up: bool,
+    form: str = "activation",
+) -> Tensor:
+    """The layers of SB.
+
+    Args:
+        f_s: (N, Ci, H, H). kernel K: (C, C, 3, 3).
+        maps: A0 (N, C, H', H'), alpha (N, C) and B (N, C, H', H') of the second layer.
+        noises: of the first and the second layer, (N or 1, 1, H', H'), already scaled by their strengths.
+
+    Returns:
+        The next F_s (N, C, H', H').
+    """
+    y = modulated_layer(f_s, *first, noise=noises[0], up=up, form=form)
+    return spatial_layer(y, kernel, *maps, noises[1])
+
+
 def to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
     """Modulated 1x1 convolution without demodulation: (N, C, H, W) -> (N, 3, H, W)."""
     return modulated_conv2d(x, weight, style, demodulate=False) + bias[:, None, None]
@@ -235,8 +274,8 @@ def composite(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 class Ops:
     """The operations that a faster implementation may replace, with the signatures of the functions above."""
 
-    modulated_layer: Callable[..., Tensor] = modulated_layer
-    spatial_layer: Callable[..., Tensor] = spatial_layer
+    global_layers: Callable[..., tuple[Tensor, Tensor]] = global_layers
+    spatial_layers: Callable[..., Tensor] = spatial_layers
     to_rgb: Callable[..., Tensor] = to_rgb
     upsample: Callable[[Tensor], Tensor] = upsample
     rfft2: Callable[[Tensor], Tensor] = rfft2
@@ -244,4 +283,6 @@ class Ops:
 
 
 ACTIVATION_SPACE = Ops()
-WEIGHT_SPACE = Ops(modulated_layer=partial(modulated_layer, form="weight"))
+WEIGHT_SPACE = Ops(
+    global_layers=partial(global_layers, form="weight"), spatial_layers=partial(spatial_layers, form="weight")
+)
