@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cmgan.errors import CmganError, ModelError, SystemRefusal, UsageError
 
@@ -37,14 +38,26 @@ def sha256(data: bytes) -> str:
 
 def read_model_file(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit` bytes, read once; refusals are `ModelError`s."""
+    with _regular_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ModelError("file_too_large", f"{size} bytes; the limit is {limit}", file=path)
+        return file.read()
+
+
+def read_start(path: Path) -> bytes:
+    """The first bytes of a regular file, enough for `refuse_wrong_kind`; refusals are `ModelError`s."""
+    with _regular_file(path) as file:
+        return file.read(1024)
+
+
+@contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ModelError("not_a_file", "not a regular file", file=path)
-            if status.st_size > limit:
-                raise ModelError("file_too_large", f"{status.st_size} bytes; the limit is {limit}", file=path)
-            return file.read()
+            yield file
     except FileNotFoundError:
         raise ModelError("not_found", "no such file", file=path) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The cascaded decoder: a global and a spatial modulation block at every scale (CM-GAN, section 3.2, figures 2 and 3)."""
+"""The cascaded decoder: a global and a spatial modulation block a scale (CM-GAN, section 3.2, figures 2 and 3)."""
 
 from __future__ import annotations
 

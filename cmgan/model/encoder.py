@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmgan.config import GeneratorConfig
-from cmgan.model.functional import Ops, activate, filter_before_halving
+from cmgan.model.functional import MERGE, Ops, activate, filter_before_halving
 from cmgan.model.layers import Conv
-
-
-MERGE = math.sqrt(0.5)  # keeps the variance where two branches are added
 
 
 class SpectralTransform(nn.Module):
@@ -69,7 +64,7 @@ class Encoder(nn.Module):
         self.blocks.extend(FFCBlock(a, b, halve=True) for a, b in zip(widths, widths[1:], strict=False))
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
-        """image (N, 3, R, R) in [-1, 1], mask (N, 1, R, R), 1 in the hole -> F_e, (N, c(r), r, r) for r = 4, 8 ... R."""
+        """image (N, 3, R, R) in [-1, 1], mask (N, 1, R, R), 1 in the hole -> F_e, (N, c(r), r, r), r = 4, 8 ... R."""
         x = activate(self.stem(torch.cat([image * (1 - mask), mask], 1)))
         features = []
         for block in self.blocks:

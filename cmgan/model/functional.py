@@ -1,7 +1,7 @@
 """The operations of the network as plain functions of tensors. They are the reference for every faster version.
 
 Shapes are written (N, C, H, W); N is the batch. `Ops`, at the end, is the table through which the modules call them: an
-exporter or a kernel library hands the generator another table with the same signatures, and the modules stay as they are.
+exporter or a kernel library hands the generator another table with the same signatures, and the modules stay as is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 SLOPE = 0.2  # leaky ReLU
 GAIN = math.sqrt(2)  # keeps the variance of a leaky ReLU's output near one
 CLAMP = 256 * GAIN  # the StyleGAN2 limit that keeps half precision from overflowing
+MERGE = math.sqrt(0.5)  # keeps the variance where two branches are added
 DEMODULATION_EPSILON = 1e-8  # inside the square root
 
 

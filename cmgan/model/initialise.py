@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from cmgan.config import GeneratorConfig
+from cmgan.model.decoder import MaskedAttention
 from cmgan.model.generator import Generator
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise
 
@@ -43,8 +44,8 @@ def _draw(module: torch.nn.Module) -> None:
             module.bias.normal_(0, BIAS_DEVIATION)
         case Noise():
             module.strength.fill_(NOISE_STRENGTH * (1 + 0.2 * torch.randn(()).item()))
-    if hasattr(module, "query"):
-        module.gain.fill_(ATTENTION_GAIN * (1 + 0.2 * torch.randn(()).item()))
+        case MaskedAttention():
+            module.gain.fill_(ATTENTION_GAIN * (1 + 0.2 * torch.randn(()).item()))
 
 
 def _scale_rgb(generator: Generator) -> None:

@@ -63,7 +63,7 @@ class ModulatedWeight(nn.Module):
 
 
 class Noise(nn.Module):
-    """A map of Gaussian noise with a learned strength (StyleGAN2, section 2); the constant one is part of the weights."""
+    """A map of Gaussian noise with a learned strength (StyleGAN2, section 2); the constant map is part of the state."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
