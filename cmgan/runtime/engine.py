@@ -39,3 +39,16 @@ class Engine(Protocol):
     info: EngineInfo
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray: ...
+
+
+def check_inputs(info: EngineInfo, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> None:
+    """Raise `ValueError` for arrays that an engine does not take, naming the shape seen and the one needed."""
+    n, side = len(image), info.resolution
+    for name, array, dtype, shape in (
+        ("image", image, np.uint8, (n, side, side, 3)),
+        ("mask", mask, np.uint8, (n, side, side)),
+        ("z", z, np.float32, (n, info.z_dim)),
+    ):
+        if array.dtype != dtype or array.shape != shape:
+            seen = f"{array.dtype} {array.shape}"
+            raise ValueError(f"{name} is {seen}; {np.dtype(dtype)} {shape} is needed (N = {n})")

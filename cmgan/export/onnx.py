@@ -1,0 +1,149 @@
+"""ONNX from a generator: one traced graph with constant weights and a dynamic batch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+
+from cmgan.errors import UsageError
+from cmgan.export.lowering import Lowered
+from cmgan.export.tolerances import HOT
+from cmgan.model.decoder import SpatialBlock
+from cmgan.model.generator import Generator
+from cmgan.model.layers import ModulatedWeight
+
+OPSETS = (18, 23)  # the least and the newest that are offered
+RAW = "raw"  # the raw RGB, a value inside pipeline graphs
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """What graph to write: `pipeline` full or core, `fft` matmul or dft."""
+
+    pipeline: str = "full"
+    fft: str = "matmul"
+    opset: int = 20
+
+    def __post_init__(self) -> None:
+        least, newest = OPSETS
+        if self.opset < least or self.opset > newest:
+            raise UsageError("opset", f"opset {self.opset}: {least} to {newest} are offered")
+        if self.fft == "dft" and self.opset < 20:
+            raise UsageError("opset", f"opset {self.opset}: --fft dft needs 20 or more, as ONNX's inverse DFT does")
+
+
+def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.ModelProto:
+    """Trace and clean up. The initializers keep the generator's parameter names; the batch is dynamic.
+
+    Inputs are those of `cmgan.export.lowering.Lowered`; the only output is named "output".
+    """
+    lowered = Lowered(generator, options.pipeline, options.fft)
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    with _quiet():
+        program = torch.onnx.export(
+            lowered,
+            _example(generator, options.pipeline),
+            dynamo=True,
+            opset_version=options.opset,
+            input_names=["image", "mask", "z"],
+            output_names=["output", RAW][: 2 if options.pipeline == "full" else 1],
+            dynamic_shapes=({0: batch}, {0: batch}, {0: batch}),
+            verbose=False,
+        )
+        assert program is not None
+        _fold_constants(program)
+        model = program.model_proto
+    _clean(model)
+    return model
+
+
+def with_raw_output(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a pipeline graph that also gives the raw RGB; of a core graph, which gives nothing else, a copy."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if any(RAW in node.output for node in copy.graph.node):
+        copy.graph.output.append(helper.make_tensor_value_info(RAW, onnx.TensorProto.FLOAT, None))
+    return copy
+
+
+def with_hot_weights(model: onnx.ModelProto, generator: Generator) -> onnx.ModelProto:
+    """A copy whose demodulated styles and spatial scales are `HOT` times as large: the same picture by demodulation.
+
+    The style affine of every demodulated layer, alpha's layer and the A half of the affine network's last layer are
+    scaled; to-RGB, which is not demodulated, is left alone.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    initializers = {tensor.name: tensor for tensor in copy.graph.initializer}
+    for name, module in generator.named_modules():
+        if isinstance(module, ModulatedWeight) and not name.endswith(".rgb"):
+            _heat(initializers, f"{name}.affine", None)
+        elif isinstance(module, SpatialBlock):
+            _heat(initializers, f"{name}.alpha", None)
+            _heat(initializers, f"{name}.affine_out", module.alpha.bias.numel())
+    return copy
+
+
+def _heat(initializers: dict[str, onnx.TensorProto], layer: str, rows: int | None) -> None:
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        tensor = initializers[name]
+        values = numpy_helper.to_array(tensor).copy()
+        values[:rows] *= values.dtype.type(HOT)
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def _example(generator: Generator, pipeline: str) -> tuple[torch.Tensor, ...]:
+    side = generator.config.resolution
+    z = torch.zeros(2, generator.config.z_dim)  # a batch of two: one would be taken for a constant
+    if pipeline == "full":
+        return torch.zeros(2, side, side, 3, dtype=torch.uint8), torch.zeros(2, side, side, dtype=torch.uint8), z
+    return torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side), z
+
+
+def _fold_constants(program: torch.onnx.ONNXProgram) -> None:
+    """Evaluate everything that depends on weights alone, however large, and drop what is then unused."""
+    from onnxscript import optimizer
+
+    everything = np.iinfo(np.int64).max
+    optimizer.optimize_ir(program.model, input_size_limit=everything, output_size_limit=everything)
+
+
+def _clean(model: onnx.ModelProto) -> None:
+    """Readable names; no traces of the machine it was made on."""
+    renamed = {t.name: t.name.removeprefix("generator.") for t in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        tensor.name = renamed[tensor.name]
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del model.graph.output[1:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+        value.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    model.graph.name = "cmgan"
+    model.producer_name, model.producer_version = "cmgan", ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not needed and on its own internals."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

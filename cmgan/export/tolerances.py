@@ -1,0 +1,29 @@
+"""The one table of parity tolerances. Loosening a row is a change of its own, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an artefact may differ by from the eager model in fp32, in the whole picture and in the hole alike.
+
+    `max_abs` and `mean_abs` are on the raw output, about [-1, 1] before clamping; `levels` and `equal` on its 8-bit
+    pictures: no value may be further off, and that share of the values must not be off at all.
+    """
+
+    max_abs: float
+    mean_abs: float
+    levels: int
+    equal: float
+
+
+TOLERANCES = {
+    # Rounding only: the same float32 arithmetic in another order. First values of the design; the worst error seen over
+    # the presets and seeds is printed by `cmgan export`.
+    "fp32": Tolerance(max_abs=1e-4, mean_abs=5e-6, levels=1, equal=0.9995),
+}
+
+# Hot weights multiply every demodulated style by this; demodulation must take it out again.
+HOT = 50.0
