@@ -1,0 +1,43 @@
+# Every target does its own set-up: the environment is made when it is missing or older than the two files that name it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test check lint bench gpu-check
+.DELETE_ON_ERROR:
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "installing into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A photograph in; the exported network, its proof, the picture, the table and the plot out.
+demo: $(INSTALLED)
+	mkdir -p out
+	$(BIN)/cmgan export --format onnx --model small-512 -o out/demo --overwrite
+	$(BIN)/cmgan inpaint examples/photo.jpg examples/mask.png --model out/demo/model.onnx -o out/demo/photo.inpainted.png
+	$(BIN)/cmgan bench --res 512 --model out/demo/model.onnx --batch 1 -o out/demo/bench
+	@echo && echo "out/demo now holds:" && find out/demo -type f | sort
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not check and not gpu"
+
+# Everything; tests that need a GPU say so and are skipped where there is none.
+check: test
+	$(BIN)/python -m pytest -m "check or gpu"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	mkdir -p out
+	$(BIN)/cmgan bench --res 512 -o out/bench --overwrite
+
+# From a plain checkout, with the torch and triton of the machine: no environment is made.
+gpu-check:
+	$(PYTHON) -m cmgan.bench.gpu_check
