@@ -24,6 +24,7 @@ class Transform:
     components: int  # C of the input: 1 real, 2 complex
     inverse: bool
     onesided: bool
+    scale: float = 1.0  # a constant factor on the output, folded in
 
     @property
     def bins(self) -> int:
@@ -63,8 +64,7 @@ class Transform:
         turns = np.outer(np.arange(used), np.arange(self.bins)) % length
         factors = np.zeros((self.size, self.bins), np.complex128)
         factors[:used] = _roots_of_unity(length, 1 if self.inverse else -1)[turns]
-        if self.inverse:
-            factors /= length
+        factors *= self.scale / length if self.inverse else self.scale
         if half_spectrum:
             # Every bin but the first, and the middle one of an even length, stands for its conjugate too.
             factors[1 : (length + 1) // 2] *= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -10,9 +11,16 @@ import onnx.shape_inference
 from onnx import numpy_helper
 
 from cmgan.errors import ModelError
+from cmgan.runtime.onnx_file import STANDARD_DOMAINS
 
 _SMALL = 1024  # bytes: shapes, axes and lengths are smaller; of larger tensors, the weights, only the shape counts
 _INTEGER_TYPES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+FLOAT_TYPES = (
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+)
 _DEPTH = 64  # nodes: chains that exporters write between a shape and a length have about five
 
 Integers = list[int | None]  # an integer scalar or vector; None where a value is not static
@@ -28,10 +36,11 @@ class StaticValues:
         # An initializer that is also an input is only a default, which the caller may replace.
         self._initializers = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in inputs}
         self._producers = {name: node for node in graph.node for name in node.output if name}
-        inferred = _infer(model).graph
-        self._types = {
-            value.name: value.type.tensor_type for value in [*inferred.value_info, *inferred.input, *inferred.output]
-        }
+        skeleton = _skeleton(model)
+        self._types = _inferred_types(skeleton)
+        # onnx infers the shape of a DFT only where its length is a constant: those found here may settle further ones.
+        while self._pin_lengths(skeleton):
+            self._types = _inferred_types(skeleton)
 
     def element_type(self, name: str) -> int:
         """The `onnx.TensorProto` element type; UNDEFINED (0) if unknown."""
@@ -48,11 +57,35 @@ class StaticValues:
         values = self._values(name, _DEPTH)
         return values[0] if values and len(values) == 1 else None
 
+    def scalar(self, name: str) -> float | None:
+        """The value of a floating-point constant of one element, else None."""
+        tensor = self._initializers.get(name)
+        node = self._producers.get(name)
+        if tensor is None and node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+        if tensor is None or math.prod(tensor.dims) != 1 or tensor.data_type not in FLOAT_TYPES:
+            return None
+        return float(_array(tensor).reshape(()))
+
+    def _pin_lengths(self, skeleton: onnx.ModelProto) -> bool:
+        """Make constants of the computed lengths and axes of DFT nodes that are static; False if there was none."""
+        pinned = False
+        for node in skeleton.graph.node:
+            for position in range(1, len(node.input) if node.op_type == "DFT" else 0):
+                name = node.input[position]
+                producer = self._producers.get(name)
+                value = self.integer(name) if producer and producer.op_type != "Constant" else None
+                if value is not None:
+                    node.input[position] = f"static length or axis {value} of {name}"
+                    skeleton.graph.initializer.append(numpy_helper.from_array(np.int64(value), node.input[position]))
+                    pinned = True
+        return pinned
+
     def _values(self, name: str, depth: int) -> Integers | None:
         if name in self._initializers:
             return _small_integers(self._initializers[name])
         node, shape = self._producers.get(name), self.shape(name)
-        if node is None or depth == 0 or node.domain not in ("", "ai.onnx") or shape is None or len(shape) > 1:
+        if node is None or depth == 0 or node.domain not in STANDARD_DOMAINS or shape is None or len(shape) > 1:
             return None
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         if node.op_type == "Constant":
@@ -68,9 +101,9 @@ class StaticValues:
         return rule(known) if len(known) == len(operands) else None
 
 
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` without its weights, with inferred shapes; the weights stand as inputs, so that any size fits."""
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` without its weights, which stand as inputs, so that a model of any size fits shape inference."""
+    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     graph = skeleton.graph
     graph.name = "skeleton"
     graph.node.extend(model.graph.node)
@@ -83,17 +116,26 @@ def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(tensor)
         elif tensor.name not in declared:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return skeleton
+
+
+def _inferred_types(skeleton: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
     try:
-        return onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+        graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ModelError("bad_graph", f"the graph is not consistent ({error})") from error
+    return {value.name: value.type.tensor_type for value in [*graph.value_info, *graph.input, *graph.output]}
 
 
 def _small_integers(tensor: onnx.TensorProto) -> Integers | None:
     if tensor.data_type not in _INTEGER_TYPES or tensor.ByteSize() > _SMALL or len(tensor.dims) > 1:
         return None
+    return [int(value) for value in _array(tensor).reshape(-1)]
+
+
+def _array(tensor: onnx.TensorProto) -> np.ndarray:
     try:
-        return [int(value) for value in numpy_helper.to_array(tensor).reshape(-1)]
+        return numpy_helper.to_array(tensor)
     except ValueError as error:
         raise ModelError("bad_graph", f"the constant {tensor.name!r} is not consistent ({error})") from error
 

@@ -24,7 +24,7 @@ ONNX_LIMIT = 2**31 - 1  # bytes of one protobuf message, so of one file without 
 EXTERNAL_LIMIT = 2**32  # bytes of all external tensors together
 NODE_LIMIT = 100_000
 _PACKED_BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}  # several values in a byte
-_STANDARD_DOMAINS = ("", "ai.onnx")
+STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
         refuse_wrong_kind(data, path)
         model = _parsed(data)
         _check_versions(model)
-        nodes = sum(message.DESCRIPTOR.name == "NodeProto" for message in all_messages(model))
+        nodes = sum(1 for _ in all_nodes(model))
         if nodes > NODE_LIMIT:
             raise ModelError("too_many_nodes", f"{nodes} nodes; the limit is {NODE_LIMIT}")
         _load_external_data(model, path.parent)
@@ -58,7 +58,7 @@ def check_own_graph(model: onnx.ModelProto) -> None:
     if model.functions:
         raise ModelError("onnx_function", f"has the local function {model.functions[0].name!r}; cmgan exports none")
     for node in model.graph.node:
-        if node.domain not in _STANDARD_DOMAINS:
+        if node.domain not in STANDARD_DOMAINS:
             message = f"has the operator {node.domain}.{node.op_type}; cmgan exports standard operators only"
             raise ModelError("foreign_operator", message)
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
@@ -75,6 +75,24 @@ def all_messages(root: Message) -> Iterator[Message]:
         for field, value in message.ListFields():
             if field.message_type is not None:
                 pending.extend([value] if hasattr(value, "ListFields") else value)
+
+
+def all_nodes(root: Message) -> Iterator[onnx.NodeProto]:
+    """The nodes among `all_messages` of `root`, in no particular order."""
+    import onnx
+
+    return (message for message in all_messages(root) if isinstance(message, onnx.NodeProto))
+
+
+def names_used(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that `node` reads, and those that graphs inside it read or give back."""
+    import onnx
+
+    for message in all_messages(node):
+        if isinstance(message, onnx.NodeProto):
+            yield from message.input
+        elif isinstance(message, onnx.ValueInfoProto):
+            yield message.name
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:
@@ -97,7 +115,7 @@ def _check_versions(model: onnx.ModelProto) -> None:
     import onnx
 
     known_opset = onnx.defs.onnx_opset_version()
-    opset = max((entry.version for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS), default=0)
+    opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0)
     if model.ir_version > onnx.IR_VERSION or opset > known_opset:
         known = f"onnx {onnx.__version__} here knows them up to {onnx.IR_VERSION} and {known_opset}; upgrade onnx"
         raise ModelError("onnx_too_new", f"has IR version {model.ir_version} and operator set {opset}; {known}")
