@@ -36,10 +36,12 @@ def feather(canvas: np.ndarray, image: np.ndarray, hole: np.ndarray, reach: int)
     A hole pixel at distance d <= reach from the nearest known pixel becomes
     ((reach + 1 - d) image + d canvas) / (reach + 1), rounded. The border of the picture is no edge of a hole.
     """
+    left = hole.copy()  # regions may overlap: each pixel is blended once
     for box in find_holes(hole) if reach else []:
         region = box.grown(reach, hole.shape).slices
         depth = _depth(hole[region], reach)
-        rows, columns = np.nonzero((depth > 0) & (depth <= reach))
+        rows, columns = np.nonzero(left[region] & (depth <= reach))
+        left[region][rows, columns] = False
         d = depth[rows, columns, None].astype(np.uint32)
         old, new = image[region][rows, columns], canvas[region][rows, columns]
         blend = ((reach + 1 - d) * old + d * new + (reach + 1) // 2) // (reach + 1)

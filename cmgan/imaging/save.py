@@ -54,7 +54,7 @@ def save_picture(
     if path:
         write_with(path, lambda temporary: image.save(temporary, format=format, **options))
     else:
-        image.save(target, format=format, **options)  # type: ignore[arg-type]
+        image.save(target, format=format, **options)
 
 
 def _as_image(picture: Picture, format: str) -> Image.Image:

@@ -53,6 +53,11 @@ class LazyEngine:
         self._lock = threading.Lock()
 
     @property
+    def opened(self) -> bool:
+        """Whether a call has needed it."""
+        return self._engine is not None
+
+    @property
     def info(self) -> EngineInfo:
         return self._opened().info
 
@@ -141,7 +146,7 @@ class Inpainter:
             yield from zip(group, self.engine(images, masks, np.repeat(z, len(group), axis=0)), strict=True)
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: object) -> None:
     """Raise `UsageError` unless `seed` is a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise UsageError("seed", f"seed {str(seed)[:40]}; a whole number from 0 to 2**63 - 1 is needed")
