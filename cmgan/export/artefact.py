@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ from cmgan.export.cases import Case, parity_cases, save_cases, stacked
 from cmgan.export.onnx import RAW, OnnxOptions, onnx_from_generator, with_hot_weights, with_raw_output
 from cmgan.export.parity import Comparison, compare, summary
 from cmgan.export.tolerances import TOLERANCES
-from cmgan.files import atomic_path, check_target, write_atomically
+from cmgan.files import check_target, write_atomically
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import LoadedModel
+from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.metadata import Metadata
-from cmgan.runtime.onnx_engine import session
+from cmgan.runtime.onnx_engine import graph_inputs, session
 
 if TYPE_CHECKING:
     import onnx
@@ -98,7 +99,8 @@ def prove_onnx(
     Raises:
         NumbersError: naming the case and the error, at the first that does not pass.
     """
-    plain = _runner(model)
+    pipeline = "full" if any(RAW in node.output for node in model.graph.node) else "core"
+    plain = _runner(model, pipeline)
     comparisons: list[Comparison] = []
     for case, reference in zip(cases, references, strict=True):
         progress(f"comparing: {case.name}")
@@ -106,7 +108,7 @@ def prove_onnx(
     progress("comparing: a batch of three")
     batch = tuple(np.concatenate(arrays) for arrays in zip(*references[:3], strict=True))
     comparisons += _compared("batch of 3", cases[:3], batch, plain)
-    hot = _runner(with_hot_weights(model, generator))
+    hot = _runner(with_hot_weights(model, generator), pipeline)
     for case, reference in zip(cases, references, strict=True):
         if case.name in HOT_CASES:
             progress(f"comparing: {case.name}, hot weights")
@@ -117,20 +119,13 @@ def prove_onnx(
 Runner = Callable[[list[Case]], dict[str, np.ndarray]]
 
 
-def _runner(model: onnx.ModelProto) -> Runner:
+def _runner(model: onnx.ModelProto, pipeline: str) -> Runner:
     """Runs cases through the graph: arrays by output name."""
-    from cmgan.runtime.onnx_engine import OnnxOptions as Running
-
-    full = model.graph.input[0].type.tensor_type.elem_type == 2  # onnx.TensorProto.UINT8
-    running = session(with_raw_output(model), Running())
+    running = session(with_raw_output(model), EngineOptions())
     names = [output.name for output in running.get_outputs()]
 
     def run(cases: list[Case]) -> dict[str, np.ndarray]:
-        image, mask, z = stacked(cases)
-        if not full:
-            image = image.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-            mask = (mask[:, None] >= 128).astype(np.float32)
-        return dict(zip(names, running.run(None, {"image": image, "mask": mask, "z": z}), strict=True))
+        return dict(zip(names, running.run(None, graph_inputs(pipeline, *stacked(cases))), strict=True))
 
     return run
 

@@ -126,9 +126,11 @@ def _clean(model: onnx.ModelProto) -> None:
         node.doc_string = ""
         del node.metadata_props[:]
     del model.graph.output[1:]
-    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
-        del value.metadata_props[:]
-        value.doc_string = ""
+    graph = model.graph
+    for values in (graph.value_info, graph.input, graph.output, graph.initializer):
+        for value in values:
+            del value.metadata_props[:]
+            value.doc_string = ""
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
     model.graph.name = "cmgan"

@@ -34,7 +34,7 @@ class Comparison:
         if self.problem:
             return f"{self.name}: {self.problem}"
         if self.kind == "uint8":
-            limits = {"max_abs": tolerance.levels, "hole_max_abs": tolerance.levels}
+            limits: dict[str, float] = {"max_abs": tolerance.levels, "hole_max_abs": tolerance.levels}
             floors = {"equal": tolerance.equal, "hole_equal": tolerance.equal}
         else:
             limits = {"max_abs": tolerance.max_abs, "hole_max_abs": tolerance.max_abs}

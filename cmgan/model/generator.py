@@ -61,6 +61,7 @@ class Generator(nn.Module):
         f_s = self.start_spatial(s).unflatten(1, (-1, 4, 4))
         rgb: Tensor | None = None
         for cascade, f_e in zip(self.cascades, features, strict=True):
+            assert isinstance(cascade, Cascade)
             f_g, f_s = cascade(f_g, f_s, f_e, g, mask, self.ops, random_noise)
             rgb = cascade.paint(rgb, f_s, g, self.ops)
         assert rgb is not None

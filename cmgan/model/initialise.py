@@ -59,6 +59,6 @@ def _scale_rgb(generator: Generator) -> None:
     mask = (image[:, :1].abs() < 0.5).float() * (image[:, 1:2].abs() < 0.5)
     deviation = generator(image.expand(2, -1, -1, -1), mask.expand(2, -1, -1, -1), torch.randn(2, z_dim)).std().item()
     factor = float(f"{RGB_DEVIATION / deviation:.1e}")
-    for cascade in generator.cascades:
-        cascade.rgb.weight.mul_(factor)
-        cascade.rgb.bias.mul_(factor)
+    for name, parameter in generator.named_parameters():
+        if ".rgb." in name and ".affine." not in name:
+            parameter.mul_(factor)

@@ -17,8 +17,8 @@ def inpaint_bytes(generator: Generator, image: Tensor, mask: Tensor, z: Tensor) 
         z: float32 (N, z_dim).
 
     Returns:
-        The picture, uint8 (N, R, R, 3), whose known pixels are the input's own bytes; and the raw output of the network,
-        (N, 3, R, R).
+        The picture, uint8 (N, R, R, 3), whose known pixels are the input's own bytes; and the raw output of the
+        network, (N, 3, R, R).
     """
     levels = image.to(z.dtype).permute(0, 3, 1, 2)  # cast first: TensorRT moves no uint8 tensor about
     hole = (mask.to(z.dtype) >= 128)[:, None]

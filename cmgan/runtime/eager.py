@@ -10,7 +10,8 @@ import torch
 from cmgan.errors import MissingError
 from cmgan.model.generator import Generator
 from cmgan.model.pipeline import Pipeline
-from cmgan.runtime.engine import EngineInfo, check_inputs
+from cmgan.model.weights import resolve
+from cmgan.runtime.engine import EngineInfo, EngineOptions, check_inputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class EagerEngine:
             message = f"device {options.device!r} cannot be used here ({reason}); --device cpu always can"
             raise MissingError("device", message) from error
         if options.channels_last:
-            generator = generator.to(memory_format=torch.channels_last)
+            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pipeline: torch.nn.Module = Pipeline(generator).eval()
         self._run = torch.compile(pipeline, dynamic=False) if options.compiled else pipeline
         self._autocast = options.precision == "bf16"
@@ -59,3 +60,12 @@ class EagerEngine:
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             return self._run(*tensors).cpu().numpy()
+
+
+def eager_engine(model: str, options: EngineOptions) -> EagerEngine:
+    """The engine for a preset or a model folder, and the thread count that was asked for."""
+    loaded = resolve(model)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    running = EagerOptions(device=options.device)
+    return EagerEngine(loaded.generator, trained=loaded.trained, weights_sha256=loaded.digest, options=running)

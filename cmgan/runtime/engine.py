@@ -24,6 +24,16 @@ class EngineInfo:
     details: dict[str, Any] = field(default_factory=dict)  # provider, threads, versions: for reports only
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs. `device` is "cpu", "cuda" or "cuda:1"; `threads` 0 leaves the number to the runtime; without
+    `arena` ONNX Runtime gives memory back after each call (lower peak, slower)."""
+
+    device: str = "cpu"
+    threads: int = 0
+    arena: bool = True
+
+
 class Engine(Protocol):
     """Anything that inpaints batches of R x R pictures.
 
@@ -36,7 +46,8 @@ class Engine(Protocol):
         uint8 (N, R, R, 3); outside the hole the input's own bytes.
     """
 
-    info: EngineInfo
+    @property
+    def info(self) -> EngineInfo: ...
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray: ...
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cmgan.errors import MissingError, ModelError
-from cmgan.runtime.engine import check_inputs
+from cmgan.runtime.engine import EngineOptions, check_inputs
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.onnx_file import check_own_graph, load_onnx
 
@@ -19,23 +18,10 @@ if TYPE_CHECKING:
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-@dataclass(frozen=True)
-class OnnxOptions:
-    """How ONNX Runtime runs.
-
-    `device` is "cpu", "cuda" or "cuda:1"; `threads` 0 leaves the number to the runtime; without `arena` memory goes
-    back to the system after each call (lower peak, slower).
-    """
-
-    device: str = "cpu"
-    threads: int = 0
-    arena: bool = True
-
-
 class OnnxEngine:
     """An engine over an ONNX file that cmgan exported, pipeline or core graph. Safe to call from several threads."""
 
-    def __init__(self, path: Path, options: OnnxOptions | None = None) -> None:
+    def __init__(self, path: Path, options: EngineOptions | None = None) -> None:
         """
         Raises:
             ModelError: the file is not a whole ONNX file of cmgan's (see `cmgan.runtime.onnx_file`).
@@ -46,25 +32,36 @@ class OnnxEngine:
             check_own_graph(model)
             self.metadata = Metadata.from_strings({p.key: p.value for p in model.metadata_props})
             _check_signature(model, self.metadata)
-            self._session = session(model, options or OnnxOptions())
+            self._session = session(model, options or EngineOptions())
         except ModelError as error:
             raise ModelError(error.slug, error.message, file=path) from error
         self.info = self.metadata.engine_info(providers=self._session.get_providers())
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """See `cmgan.runtime.engine.Engine`."""
-        check_inputs(self.info, image, mask, z)
+        output = self.output(image, mask, z)
         if self.metadata.pipeline == "full":
-            return self._session.run(None, {"image": image, "mask": mask, "z": z})[0]
-        hole = mask >= 128
-        levels = np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32)
-        feed = {"image": levels / 127.5 - 1, "mask": hole[:, None].astype(np.float32), "z": z}
-        raw = self._session.run(None, feed)[0]
-        painted = np.rint((raw.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.where(hole[..., None], painted, image)
+            return output
+        painted = np.rint((output.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.where((mask >= 128)[..., None], painted, image)
+
+    def output(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """What the graph gives for the arguments of a call: the picture, or of a core graph the raw RGB, float32
+        (N, 3, R, R)."""
+        check_inputs(self.info, image, mask, z)
+        feed = graph_inputs(self.metadata.pipeline, image, mask, z)
+        return self._session.run(None, feed)[0]
 
 
-def session(model: onnx.ModelProto, options: OnnxOptions) -> Any:
+def graph_inputs(pipeline: str, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
+    """The arguments of an engine's call as inputs of a pipeline graph (full) or a core graph."""
+    if pipeline == "full":
+        return {"image": image, "mask": mask, "z": z}
+    levels = np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32)
+    return {"image": levels / 127.5 - 1, "mask": (mask[:, None] >= 128).astype(np.float32), "z": z}
+
+
+def session(model: onnx.ModelProto, options: EngineOptions) -> Any:
     """An `onnxruntime.InferenceSession` over a model in memory.
 
     Raises:
@@ -136,5 +133,7 @@ def _check_signature(model: onnx.ModelProto, metadata: Metadata) -> None:
         kind = value.type.tensor_type
         seen[value.name] = (kind.elem_type, tuple(d.dim_value for d in kind.shape.dim[1:]))
     if seen != wanted:
-        message = f"has inputs and outputs {sorted(seen)} that do not fit its metadata {sorted(wanted)}; export it again"
+        message = (
+            f"has inputs and outputs {sorted(seen)} unlike those of its metadata, {sorted(wanted)}; export it again"
+        )
         raise ModelError("signature", message)

@@ -1,0 +1,71 @@
+"""What works on this machine: the rows of `cmgan doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from cmgan import __version__
+
+# What each extra of the package is for, and the distributions that it needs.
+_PACKAGES = (
+    ("run exported files (CPU)", "cpu", ("onnxruntime", "onnx")),
+    ("run exported files (NVIDIA GPU)", "gpu", ("onnxruntime-gpu", "onnx")),
+    ("the PyTorch model", "torch", ("torch", "safetensors")),
+    ("export and bench", "export", ("torch", "onnx", "onnxscript", "matplotlib", "psutil")),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what it is, what is here, and what to type where it is missing."""
+
+    what: str
+    here: str
+    remedy: str = ""
+
+
+def survey() -> list[Row]:
+    """The machine, the packages of every extra, and the devices. Nothing is installed or downloaded."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    rows = [
+        Row("cmgan", f"{__version__}, Python {platform.python_version()}, {sys.platform}"),
+        Row("machine", f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"),
+    ]
+    for purpose, extra, names in _PACKAGES:
+        versions = {name: _version(name) for name in names}
+        missing = [name for name, version in versions.items() if version is None]
+        here = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        if missing:
+            here = f"missing: {', '.join(missing)}" + (f" (has {here})" if here else "")
+        rows.append(Row(purpose, here, f"pip install 'cmgan[{extra}]'" if missing else ""))
+    return [*rows, _providers(), _cuda()]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _providers() -> Row:
+    try:
+        import onnxruntime
+    except ImportError:
+        return Row("ONNX Runtime providers", "none", "pip install 'cmgan[cpu]'")
+    return Row("ONNX Runtime providers", ", ".join(onnxruntime.get_available_providers()))
+
+
+def _cuda() -> Row:
+    try:
+        import torch
+    except ImportError:
+        return Row("CUDA in PyTorch", "PyTorch is not installed", "pip install 'cmgan[torch]'")
+    if not torch.cuda.is_available():
+        return Row("CUDA in PyTorch", "no CUDA device", "--device cpu works everywhere")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Row("CUDA in PyTorch", ", ".join(names))

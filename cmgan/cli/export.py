@@ -1,0 +1,134 @@
+"""`cmgan export`, `cmgan lower`, `cmgan check`: artefacts and their proofs."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
+from cmgan.cli.render import terminal, write_json
+from cmgan.errors import MissingError, UsageError
+
+FORMATS = ("onnx",)
+_EXPORT_EXAMPLES = """Examples:
+
+cmgan export --format onnx --model small-512 -o out
+
+cmgan export --format onnx --model my-model/ --pipeline core --opset 18 -o out --overwrite"""
+_LOWER_EXAMPLES = """Examples:
+
+cmgan lower lama.onnx -o lama-matmul.onnx
+
+cmgan lower lama.onnx -o lama-matmul.onnx --json report.json"""
+_CHECK_EXAMPLES = """Examples:
+
+cmgan check out/model.onnx"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EXPORT_EXAMPLES)(export)
+    app.command(epilog=_LOWER_EXAMPLES)(lower)
+    app.command(epilog=_CHECK_EXAMPLES)(check)
+
+
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and parity.npz.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="onnx.")] = "onnx",
+    model: Model = None,
+    res: Resolution = None,
+    precision: Annotated[str, typer.Option("--precision", help="fp32.")] = "fp32",
+    pipeline: Annotated[str, typer.Option("--pipeline", help="full: bytes to bytes; core: the bare network.")] = "full",
+    fft: Annotated[str, typer.Option("--fft", help="matmul: constant products; dft: ONNX's DFT.")] = "matmul",
+    opset: Annotated[int, typer.Option("--opset", help="ONNX operator set.")] = 20,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Export a model, and prove that the file paints what the model paints."""
+    _one_of("format", format, FORMATS)
+    _one_of("precision", precision, ("fp32",))
+    _one_of("pipeline", pipeline, ("full", "core"))
+    _one_of("fft", fft, ("matmul", "dft"))
+    name = model_or_default(model, res)
+    try:
+        from cmgan.export.artefact import check_folder, export_model
+        from cmgan.export.onnx import OnnxOptions
+        from cmgan.model.weights import resolve
+    except ImportError as error:
+        raise MissingError("export", f"exporting needs {error.name}: pip install 'cmgan[cpu,export]'") from error
+    options = OnnxOptions(pipeline=pipeline, fft=fft, opset=opset)
+    check_folder(output, output / "model.onnx", overwrite=overwrite)
+    with terminal.progress("loading the model") as step:
+        loaded = resolve(name)
+        check_resolution(res, loaded.generator.config.resolution)
+        made = export_model(loaded, output, options, overwrite=overwrite, progress=step)
+    _show_verdict(made.metadata.verdict)
+    trained = "" if loaded.trained else ", untrained weights"
+    terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {loaded.generator.config.name}{trained}; parity passed")
+    terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {made.file}")
+    write_json(json, {"file": str(made.file), "bytes": made.bytes, "verdict": made.metadata.verdict})
+
+
+def lower(
+    source: Annotated[Path, typer.Argument(help="An ONNX file of any network.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Rewrite the Fourier transforms (DFT nodes) of any ONNX file as products with constant matrices."""
+    from cmgan.export.lower_fft import lower_file
+
+    with terminal.progress("lowering"):
+        report = lower_file(source, output, overwrite=overwrite)
+    terminal.show(_lowering_table(report))
+    terminal.say(report.summary())
+    terminal.say(f"{output}: written")
+    write_json(json, report.to_dict())
+
+
+def check(
+    artefact: Annotated[Path, typer.Argument(help="An exported file; parity.npz must stand beside it.")],
+    device: Device = "cpu",
+    threads: Threads = 0,
+    json: Json = None,
+) -> None:
+    """Prove again, on this machine and without torch, that an exported file paints what eager painted."""
+    from cmgan.export.check import check_artefact
+    from cmgan.runtime.engine import EngineOptions
+
+    verdict = check_artefact(artefact, EngineOptions(device=device, threads=threads))
+    _show_verdict(verdict)
+    terminal.say(f"{artefact}: parity passed")
+    write_json(json, {"file": str(artefact), "verdict": verdict})
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(value, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(option, f"--{option} {value!r}: known are {', '.join(known)}{hint}")
+
+
+def _show_verdict(verdict: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("against eager, the worst of", "max", "mean", "hole max", "hole equal", "hole PSNR")
+    for kind, row in verdict.items():
+        if not isinstance(row, dict):
+            continue
+        unit = "levels of 255" if kind == "uint8" else "raw, about [-1, 1]"
+        equal = f"{row['hole_equal']:.3%}" if kind == "uint8" else ""
+        errors = (f"{row[key]:.2g}" for key in ("max_abs", "mean_abs", "hole_max_abs"))
+        table.add_row(f"{len(verdict['cases'])} comparisons, {unit}", *errors, equal, f"{row['hole_psnr']:.1f} dB")
+    terminal.show(table)
+
+
+def _lowering_table(report: Any) -> Any:
+    from rich.table import Table
+
+    table = Table("DFT node", "kind", "length", "axis", "matrix", "error against float64")
+    for node in report.nodes:
+        table.add_row(*node.cells())
+    return table

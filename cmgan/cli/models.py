@@ -1,0 +1,142 @@
+"""`cmgan init`, `cmgan info`, `cmgan doctor`: models and the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmgan.cli.options import Json, Overwrite
+from cmgan.cli.render import terminal, write_json
+from cmgan.errors import MissingError, UsageError
+
+_INIT_EXAMPLES = """Examples:
+
+cmgan init my-model --preset small-512 --seed 7"""
+_INFO_EXAMPLES = """Examples:
+
+cmgan info
+
+cmgan info small-512
+
+cmgan info out/model.onnx"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_INIT_EXAMPLES)(init)
+    app.command(epilog=_INFO_EXAMPLES)(info)
+    app.command()(doctor)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The model folder to write.")],
+    preset: Annotated[str, typer.Option("--preset", help="Its sizes; cmgan info lists the presets.")] = "small-512",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model folder with seeded, untrained weights."""
+    from cmgan.config import preset as preset_of
+    from cmgan.files import check_target
+
+    config = preset_of(preset)
+    check_target(folder, overwrite=overwrite)
+    weights, initialise = _model_modules()
+    generator = initialise.seeded_generator(config, seed)
+    weights.save_generator(generator, folder, trained=False, licence=weights.SEEDED_LICENCE, overwrite=overwrite)
+    terminal.say(f"{folder}: {config.name}, untrained weights of seed {seed}")
+    terminal.say(f"next: cmgan export --format onnx --model {folder} -o out")
+
+
+def info(
+    model: Annotated[str | None, typer.Argument(help="A preset, a model folder or an exported file.")] = None,
+    json: Json = None,
+) -> None:
+    """Show a model's sizes and cost, or what an exported file says about itself; without a model, the presets."""
+    from cmgan.config import PRESETS
+
+    if model is None:
+        document: dict[str, Any] = {"presets": {name: config.to_dict() for name, config in PRESETS.items()}}
+        _show_rows("preset", document["presets"])
+    elif model.endswith(".onnx"):
+        document = _artefact(Path(model))
+    else:
+        document = _network(model)
+    write_json(json, document)
+
+
+def doctor(json: Json = None) -> None:
+    """Show what works on this machine, and how to get what does not."""
+    from cmgan.cli.environment import survey
+
+    rows = survey()
+    from rich.table import Table
+
+    table = Table("what", "here", "to get it")
+    for row in rows:
+        table.add_row(row.what, row.here, row.remedy)
+    terminal.show(table)
+    write_json(json, {"rows": [vars(row) for row in rows]})
+
+
+def _artefact(path: Path) -> dict[str, Any]:
+    from collections import Counter
+    from dataclasses import asdict
+
+    from cmgan.runtime.metadata import Metadata
+    from cmgan.runtime.onnx_file import load_onnx
+
+    model = load_onnx(path)
+    metadata = asdict(Metadata.from_strings({p.key: p.value for p in model.metadata_props}))
+    operators = Counter(node.op_type for node in model.graph.node)
+    document = {"file": str(path), "metadata": metadata, "operators": dict(operators.most_common())}
+    flat = {key: value for key, value in metadata.items() if key != "verdict"}
+    _show_pairs(str(path), flat | {"verdict": metadata["verdict"].get("values"), "nodes": operators.total()})
+    terminal.say(", ".join(f"{count} {name}" for name, count in operators.most_common()))
+    return document
+
+
+def _network(model: str) -> dict[str, Any]:
+    weights, _ = _model_modules()
+    from cmgan.model.count import count
+
+    loaded = weights.resolve(model)
+    config = loaded.generator.config
+    parts = {
+        name: {"million parameters": cost.parameters / 1e6, "GFLOP a picture": cost.flops / 1e9}
+        for name, cost in count(config).items()
+    }
+    document = {**config.to_dict(), "trained": loaded.trained, "weights_sha256": loaded.digest}
+    _show_pairs(model, document)
+    _show_rows("part", parts)
+    return document | {"parts": parts}
+
+
+def _model_modules() -> tuple[Any, Any]:
+    try:
+        from cmgan.model import initialise, weights
+    except ImportError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        raise MissingError("torch", f"{error.name} is not installed: pip install 'cmgan[torch]'") from None
+    return weights, initialise
+
+
+def _show_rows(first: str, rows: dict[str, dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    if not rows:
+        raise UsageError("empty", "there is nothing to show")
+    table = Table(first, *(key.replace("_", " ") for key in next(iter(rows.values()))))
+    for name, row in rows.items():
+        table.add_row(name, *(f"{v:,.2f}" if isinstance(v, float) else str(v) for v in row.values()))
+    terminal.show(table)
+
+
+def _show_pairs(title: str, pairs: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("", title, show_header=True)
+    for key, value in pairs.items():
+        table.add_row(key.replace("_", " "), str(value))
+    terminal.show(table)

@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cmgan.config import PRESET_OF_RESOLUTION, PRESETS
+from cmgan.errors import UsageError
+from cmgan.runtime.open import DEFAULT_MODEL
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A preset (untrained weights), a model folder, or an exported file."),
+]
+Resolution = Annotated[
+    int | None, typer.Option("--res", help="Choose the preset of this resolution, or state what the model has.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0: as many as it likes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Json = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to this file; - is stdout.")]
+
+
+def model_or_default(model: str | None, resolution: int | None) -> str:
+    """The model to use where one or neither of `--model` and `--res` is given."""
+    if model is not None:
+        if resolution is not None and model in PRESETS:
+            check_resolution(resolution, PRESETS[model].resolution)
+        return model
+    if resolution is None:
+        return DEFAULT_MODEL
+    if resolution not in PRESET_OF_RESOLUTION:
+        known = ", ".join(map(str, sorted(PRESET_OF_RESOLUTION)))
+        raise UsageError("resolution", f"--res {resolution}: there are presets of {known}")
+    return PRESET_OF_RESOLUTION[resolution]
+
+
+def check_resolution(wanted: int | None, has: int) -> None:
+    """Refuse a `--res` that the model does not have: the network works at one resolution."""
+    if wanted is not None and wanted != has:
+        raise UsageError("resolution", f"--res {wanted}: the model works at {has} x {has} only; leave --res out")

@@ -1,0 +1,46 @@
+"""One door to every engine: a preset, a model folder or an exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmgan.config import PRESETS
+from cmgan.errors import MissingError, ModelError, UsageError
+from cmgan.files import read_start, refuse_wrong_kind
+from cmgan.runtime.engine import Engine, EngineOptions
+
+DEFAULT_MODEL = "small-512"  # seeded and untrained, until there are weights to bundle
+
+
+def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
+    """The engine for what a user named: a preset (untrained), a model folder (both need torch), or an exported file.
+
+    Raises:
+        UsageError: it is no preset and there is no such file or folder.
+        ModelError: it is there and unusable.
+        MissingError: a package or the device is missing.
+    """
+    options = options or EngineOptions()
+    path = Path(model)
+    if str(model) in PRESETS or path.is_dir():
+        return _eager(str(model), options)
+    if path.suffix == ".onnx":
+        from cmgan.runtime.onnx_engine import OnnxEngine
+
+        return OnnxEngine(path, options)
+    if path.exists():
+        refuse_wrong_kind(read_start(path), path)
+        raise ModelError("not_a_model", "is no model folder and no exported file (.onnx)", file=path)
+    message = f"is no preset, folder or exported file; the presets are {', '.join(PRESETS)}"
+    raise UsageError("model", message, file=path)
+
+
+def _eager(model: str, options: EngineOptions) -> Engine:
+    try:
+        from cmgan.runtime.eager import eager_engine
+    except ImportError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        message = "a preset or a model folder runs in PyTorch, which is not installed: pip install 'cmgan[torch]'"
+        raise MissingError("torch", f"{message}; or give an exported file: --model model.onnx") from None
+    return eager_engine(model, options)
