@@ -77,7 +77,9 @@ class StaticValues:
                 value = self.integer(name) if producer and producer.op_type != "Constant" else None
                 if value is not None:
                     node.input[position] = f"static length or axis {value} of {name}"
-                    skeleton.graph.initializer.append(numpy_helper.from_array(np.int64(value), node.input[position]))
+                    skeleton.graph.initializer.append(
+                        numpy_helper.from_array(np.array(value, np.int64), node.input[position])
+                    )
                     pinned = True
         return pinned
 
