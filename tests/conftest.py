@@ -1,0 +1,48 @@
+"""What holds for every test: two threads, no TF32, seeded random numbers, GPU tests skipped with their reason."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch is loaded. Threads that wait actively make small networks ten times slower on a machine that is shared.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if HAS_TORCH := importlib.util.find_spec("torch") is not None:
+    import torch
+
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    if HAS_TORCH:
+        torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not HAS_TORCH or not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none here"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded tiny-64 exported through the gate: `model.onnx` and `parity.npz`. Not to be changed."""
+    from cmgan.export.artefact import export_model
+    from cmgan.model.weights import resolve
+
+    folder = tmp_path_factory.mktemp("artefact") / "tiny"
+    export_model(resolve("tiny-64"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_artefact(tiny_folder: Path) -> Path:
+    """The exported file of `tiny_folder`."""
+    return tiny_folder / "model.onnx"
