@@ -33,22 +33,34 @@ class Box:
         )
 
 
+def hull(hole: np.ndarray) -> Box:
+    """The smallest box around all hole pixels of `hole`, bool (H, W), which must have one."""
+    rows = np.flatnonzero(hole.any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(hole[top:bottom].any(axis=0))
+    return Box(int(columns[0]), top, int(columns[-1]) + 1, bottom)
+
+
 def find_holes(hole: np.ndarray) -> list[Box]:
     """The bounding boxes of the connected groups of hole pixels of `hole`, bool (H, W), in reading order.
 
     Two hole pixels are connected if their cells touch, if only at a corner: holes less than CELL pixels apart are
     always in one group, those at least 2 CELL apart never by themselves.
     """
-    columns = np.bitwise_or.reduceat(hole, np.arange(0, hole.shape[0], CELL), axis=0)  # (H / CELL, W)
-    rows = np.bitwise_or.reduceat(hole, np.arange(0, hole.shape[1], CELL), axis=1).T  # (W / CELL, H)
+    if not hole.any():
+        return []
+    around = hull(hole)
+    left, top = around.left - around.left % CELL, around.top - around.top % CELL
+    part = hole[top : around.bottom, left : around.right]
+    columns = np.bitwise_or.reduceat(part, np.arange(0, part.shape[0], CELL), axis=0)  # (h / CELL, w)
+    rows = np.bitwise_or.reduceat(part, np.arange(0, part.shape[1], CELL), axis=1).T  # (w / CELL, h)
     x_first, x_last = _extents(columns)
     y_first, y_last = (extent.T for extent in _extents(rows))
     boxes = []
     for cells in _groups(x_first >= 0):
         at = tuple(np.array(cells).T)
-        boxes.append(
-            Box(int(x_first[at].min()), int(y_first[at].min()), int(x_last[at].max()) + 1, int(y_last[at].max()) + 1)
-        )
+        xs, ys = (x_first[at].min(), x_last[at].max()), (y_first[at].min(), y_last[at].max())
+        boxes.append(Box(left + int(xs[0]), top + int(ys[0]), left + int(xs[1]) + 1, top + int(ys[1]) + 1))
     return boxes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmgan.imaging.holes import Box, find_holes
+from cmgan.imaging.holes import find_holes, hull
 
 
 def dilated(hole: np.ndarray, reach: int) -> np.ndarray:
@@ -12,8 +12,7 @@ def dilated(hole: np.ndarray, reach: int) -> np.ndarray:
     if reach == 0 or not hole.any():
         return hole
     grown = hole.copy()
-    box = _hull(hole, reach)
-    view = grown[box.slices]
+    view = grown[hull(hole).grown(reach, hole.shape).slices]
     _spread(view, reach)
     _spread(view.T, reach)
     return grown
@@ -23,8 +22,8 @@ def _spread(hole: np.ndarray, reach: int) -> None:
     """Along the first axis, in place: each pass ORs with copies `step` away, so that log2(reach) passes do."""
     done = 0
     while done < reach:
-        step = min(done + 1 if done else 1, reach - done)
-        before = hole.copy()
+        step = min(done + 1, reach - done)
+        before = hole.copy(order="K")
         hole[step:] |= before[:-step]
         hole[:-step] |= before[step:]
         done += step
@@ -36,8 +35,10 @@ def feather(canvas: np.ndarray, image: np.ndarray, hole: np.ndarray, reach: int)
     A hole pixel at distance d <= reach from the nearest known pixel becomes
     ((reach + 1 - d) image + d canvas) / (reach + 1), rounded. The border of the picture is no edge of a hole.
     """
+    if reach == 0:
+        return
     left = hole.copy()  # regions may overlap: each pixel is blended once
-    for box in find_holes(hole) if reach else []:
+    for box in find_holes(hole):
         region = box.grown(reach, hole.shape).slices
         depth = _depth(hole[region], reach)
         rows, columns = np.nonzero(left[region] & (depth <= reach))
@@ -57,10 +58,3 @@ def _depth(hole: np.ndarray, reach: int) -> np.ndarray:
         _spread(known.T, 1)
         depth += ~known
     return depth
-
-
-def _hull(hole: np.ndarray, margin: int) -> Box:
-    """The box around everything in the hole, `margin` wider."""
-    rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
-    box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return box.grown(margin, hole.shape)

@@ -16,7 +16,7 @@ from cmgan.imaging.picture import Picture
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _WEBP_MAX_SIDE = 16_383  # pixels, of the format itself
-_Z_RLE = 3  # zlib's strategy: on photographs as small as level 6 in a third of the time
+_Z_RLE = 3  # strategy of zlib: photographs come out at most a fifth larger than at level 6, in a quarter of the time
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
