@@ -6,7 +6,7 @@ matrix products. Any network can be lowered, as long as the size of the transfor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -19,21 +19,11 @@ from cmgan.export.dft_error import DftError, dft_error
 from cmgan.export.dft_node import DftNode, dft_name, is_dft, read_dft
 from cmgan.export.dft_rewriter import DftRewriter
 from cmgan.export.dft_scales import fold_scales
-from cmgan.export.float64 import GraphError, graph_error
+from cmgan.export.float64 import graph_error
+from cmgan.export.lowering_report import LoweredNode, LoweringReport
 from cmgan.export.static_values import StaticValues
 from cmgan.files import check_target, write_atomically
 from cmgan.runtime.onnx_file import ONNX_LIMIT, STANDARD_DOMAINS, all_nodes, load_onnx
-
-
-@dataclass(frozen=True)
-class LoweringReport:
-    """What was replaced, in the order of the graph; empty where there was nothing to lower."""
-
-    nodes: tuple[DftNode, ...]
-    errors: tuple[DftError, ...]  # of each node
-    matrix_count: int  # nodes that compute the same share a matrix
-    matrix_bytes: int
-    graph: GraphError | None = None  # of the whole graph, where that was asked for
 
 
 def lower_fft(model: onnx.ModelProto) -> tuple[onnx.ModelProto, LoweringReport]:
@@ -51,7 +41,7 @@ def lower_fft(model: onnx.ModelProto) -> tuple[onnx.ModelProto, LoweringReport]:
     _refuse_nested(lowered)
     dfts = [node for node in lowered.graph.node if is_dft(node)]
     if not dfts:
-        return lowered, LoweringReport((), (), 0, 0)
+        return lowered, LoweringReport((), 0, 0)
     values = StaticValues(lowered)
     opset = next(entry.version for entry in lowered.opset_import if entry.domain in STANDARD_DOMAINS)
     rewriter = DftRewriter(lowered.graph)
@@ -64,11 +54,11 @@ def lower_fft(model: onnx.ModelProto) -> tuple[onnx.ModelProto, LoweringReport]:
         else:
             rewriter.keep(node)
     rewriter.finish()
-    errors = _errors(lowered, replaced, rewriter.matrices)
-    return lowered, LoweringReport(tuple(replaced), errors, len(rewriter.matrices), rewriter.matrix_bytes)
+    nodes = _with_errors(lowered, replaced, rewriter.matrices)
+    return lowered, LoweringReport(nodes, len(rewriter.matrices), rewriter.matrix_bytes)
 
 
-def lower_file(source: Path, target: Path, *, overwrite: bool, compare: bool) -> LoweringReport:
+def lower_file(source: Path, target: Path, *, overwrite: bool, compare: bool = False) -> LoweringReport:
     """Lower the ONNX file `source`, with its external data if it has any, into the one file `target`.
 
     With `compare` both graphs also run whole, against float64: seconds to minutes, and needs torch and ONNX Runtime.
@@ -115,13 +105,13 @@ def _refuse_nested(model: onnx.ModelProto) -> None:
                 raise ModelError("dft_in_subgraph", message)
 
 
-def _errors(
+def _with_errors(
     lowered: onnx.ModelProto, dfts: list[DftNode], matrices: dict[tuple[Transform, int], str]
-) -> tuple[DftError, ...]:
+) -> tuple[LoweredNode, ...]:
     stored = {tensor.name: tensor for tensor in lowered.graph.initializer}
     errors: dict[tuple[Transform, int], DftError] = {}
     for dft in dfts:
         if (dft.transform, dft.element_type) not in errors:
             matrix = numpy_helper.to_array(stored[matrices[dft.transform, dft.product_type]])
             errors[dft.transform, dft.element_type] = dft_error(dft.transform, dft.element_type, matrix)
-    return tuple(errors[dft.transform, dft.element_type] for dft in dfts)
+    return tuple(LoweredNode(dft, errors[dft.transform, dft.element_type]) for dft in dfts)

@@ -145,7 +145,7 @@ def _load_external_data(model: onnx.ModelProto, folder: Path) -> None:
                 wanted = f"{length} bytes at offset {offset} for a tensor of {expected} bytes"
                 raise _refused(tensor, f"wants {wanted}; {name!r} has {size} bytes")
             tensor.raw_data = _read(tensor, files[name], offset, length)
-            tensor.data_location = onnx.TensorProto.DEFAULT
+            tensor.ClearField("data_location")
             del tensor.external_data[:]
 
 

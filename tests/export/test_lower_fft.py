@@ -1,5 +1,6 @@
 """FFT lowering against numpy.fft, ONNX's own test cases, float64 evaluations and the runtimes it is for."""
 
+import json
 import warnings
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_every_variety_in_one_graph_is_as_exact_as_promised_and_as_the_input_fil
     error = graph_error(model, lowered)
     assert error.lowered <= tolerance(TYPES[element_type])
     assert error.lowered <= error.original
-    assert max(node.product for node in report.errors) <= tolerance(TYPES[element_type])
+    assert max(node.error.product for node in report.nodes) <= tolerance(TYPES[element_type])
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,7 @@ def test_lengths_that_follow_from_sizes_are_found_through_the_nodes_exporters_wr
     constants = [integer("one", [1]), integer("pair", [2]), integer("two", 2), integer("minus_two", -2)]
     model = chain(nodes, [*constants, integer("one_axis", 1)])
     lowered, report = lower_fft(model)
-    assert [node.transform.length for node in report.nodes] == [8, 8, 8, 8]
+    assert [node.dft.transform.length for node in report.nodes] == [8, 8, 8, 8]
     assert {"Shape", "Gather", "Slice", "Identity"}.isdisjoint(operators(lowered))  # nothing uses them any more
     x = random((3, 6, 8, 1))
     assert share(run(lowered, {"x": x})[0], run(model, {"x": x})[0]) <= tolerance("dft_float")
@@ -382,7 +383,7 @@ def test_what_cannot_be_lowered_is_refused_by_name_and_nothing_is_written(name, 
     build, slug, words = REFUSED[name]
     onnx.save(build(), tmp_path / "in.onnx")
     with pytest.raises(ModelError) as refusal:
-        lower_file(tmp_path / "in.onnx", tmp_path / "out.onnx", overwrite=False, compare=False)
+        lower_file(tmp_path / "in.onnx", tmp_path / "out.onnx", overwrite=False)
     assert words in refusal.value.message and refusal.value.slug == slug
     assert refusal.value.exit_code == 4 and len(refusal.value.line()) <= 300
     assert [path.name for path in tmp_path.iterdir()] == ["in.onnx"]
@@ -401,7 +402,7 @@ def test_a_file_is_lowered_with_its_external_data_and_compared(tmp_path):
     )
     report = lower_file(tmp_path / "in.onnx", tmp_path / "out.onnx", overwrite=False, compare=True)
     assert report.graph.lowered <= tolerance("dft_float")
-    assert report.errors[0].onnxruntime is not None
+    assert report.nodes[0].error.onnxruntime is not None
     x = random((2, 6, 8, 1))
     exact = by_numpy(x, axis=-2) * random((6, 8, 2))
     assert share(run(onnx.load(tmp_path / "out.onnx"), {"x": x})[0], exact) <= tolerance("dft_float")
@@ -412,7 +413,18 @@ def test_an_existing_target_is_kept_unless_it_may_be_overwritten(tmp_path):
     target = tmp_path / "out.onnx"
     target.write_bytes(b"old")
     with pytest.raises(UsageError, match="overwrite"):
-        lower_file(tmp_path / "in.onnx", target, overwrite=False, compare=False)
+        lower_file(tmp_path / "in.onnx", target, overwrite=False)
     assert target.read_bytes() == b"old"
-    lower_file(tmp_path / "in.onnx", target, overwrite=True, compare=False)
+    lower_file(tmp_path / "in.onnx", target, overwrite=True)
     assert operators(onnx.load(target)) == ["Reshape", "MatMul", "Reshape"]
+
+
+def test_the_report_says_what_was_replaced_and_how_exactly(lama):
+    _, report = lower_fft(lama)
+    first = report.nodes[0].cells()
+    assert first[1:5] == ("forward real one-sided, float", "16", "3", "16x18")
+    assert "DFT in ONNX Runtime" in first[5]
+    assert report.summary().startswith("16 DFT nodes are products with 4 constant matrices")
+    told = report.to_dict()
+    assert len(told["nodes"]) == 16 and told["nodes"][0]["matrix"] == [16, 18]
+    assert json.loads(json.dumps(told)) == told
