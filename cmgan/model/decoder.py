@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from cmgan.model.functional import Ops, activate, attend, known_at
+from cmgan.model.functional import Modulated, Ops, activate, attend, known_at
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise, scaled
+
+# What each modulated layer is given for the code in use.
+Given = Mapping[ModulatedWeight, Modulated]
 
 
 class GlobalBlock(nn.Module):
@@ -21,10 +26,10 @@ class GlobalBlock(nn.Module):
         self.first = ModulatedWeight(channels_in, channels, 3, code)
         self.second = None if last else ModulatedWeight(channels, channels, 3, code)
 
-    def forward(self, f_g: Tensor, f_e: Tensor, g: Tensor, ops: Ops) -> tuple[Tensor, Tensor]:
+    def forward(self, f_g: Tensor, f_e: Tensor, given: Given, ops: Ops) -> tuple[Tensor, Tensor]:
         """f_g (N, Ci, H, H), f_e (N, C, H', H') -> X and the next F_g, both (N, C, H', H')."""
-        second = None if self.second is None else self.second(g)
-        return ops.global_layers(f_g, self.first(g), second, f_e, up=self.up)
+        second = None if self.second is None else given[self.second]
+        return ops.global_layers(f_g, given[self.first], second, f_e, up=self.up)
 
 
 class SpatialBlock(nn.Module):
@@ -41,13 +46,14 @@ class SpatialBlock(nn.Module):
         self.second = Conv(channels, channels, 3, bias=False)  # K; APN's shift map is its bias
         self.second_noise = Noise(side)
 
-    def forward(self, f_s: Tensor, x: Tensor, g: Tensor, ops: Ops, random_noise: bool) -> Tensor:
-        """f_s (N, Ci, H, H), GB's x (N, C, H', H') -> the next F_s (N, C, H', H')."""
+    def forward(self, f_s: Tensor, x: Tensor, g: Tensor, given: Given, ops: Ops, random_noise: bool) -> Tensor:
+        """f_s (N, Ci, H, H), GB's x (N, C, H', H'), g (N, code) -> the next F_s (N, C, H', H')."""
         n = g.shape[0]
         scale_map, shift_map = self.affine_out(activate(self.affine_hidden(x, padding=1))).chunk(2, 1)  # A0, B
         kernel = scaled(self.second.weight, self.second.gain)
         noises = self.first_noise(n, random_noise), self.second_noise(n, random_noise)
-        return ops.spatial_layers(f_s, self.first(g), kernel, (scale_map, self.alpha(g), shift_map), noises, up=self.up)
+        maps = scale_map, self.alpha(g), shift_map
+        return ops.spatial_layers(f_s, given[self.first], kernel, maps, noises, up=self.up)
 
 
 class MaskedAttention(nn.Module):
@@ -80,17 +86,23 @@ class Cascade(nn.Module):
         self.attention = MaskedAttention(channels) if attention else None
         self.rgb = ModulatedWeight(channels, 3, 1, code)
 
+    @property
+    def modulated(self) -> list[ModulatedWeight]:
+        """The layers that the global code modulates."""
+        layers = [self.global_block.first, self.global_block.second, self.spatial_block.first, self.rgb]
+        return [layer for layer in layers if layer is not None]
+
     def forward(
-        self, f_g: Tensor, f_s: Tensor, f_e: Tensor, g: Tensor, mask: Tensor, ops: Ops, random_noise: bool
+        self, f_g: Tensor, f_s: Tensor, f_e: Tensor, g: Tensor, given: Given, mask: Tensor, ops: Ops, random_noise: bool
     ) -> tuple[Tensor, Tensor]:
         """f_g, f_s (N, Ci, H, H), f_e (N, C, H', H'), g (N, code), mask (N, 1, R, R) -> f_g, f_s (N, C, H', H')."""
-        x, f_g = self.global_block(f_g, f_e, g, ops)
-        f_s = self.spatial_block(f_s, x, g, ops, random_noise)
+        x, f_g = self.global_block(f_g, f_e, given, ops)
+        f_s = self.spatial_block(f_s, x, g, given, ops, random_noise)
         if self.attention is not None:
             f_s = self.attention(f_s, known_at(mask, f_s.shape[2]))
         return f_g, f_s
 
-    def paint(self, rgb: Tensor | None, f_s: Tensor, g: Tensor, ops: Ops) -> Tensor:
+    def paint(self, rgb: Tensor | None, f_s: Tensor, given: Given, ops: Ops) -> Tensor:
         """Skip connection (StyleGAN2, figure 7b): the coarser picture upsampled, plus this scale's (N, 3, H', H')."""
-        here = ops.to_rgb(f_s, *self.rgb(g))
+        here = ops.to_rgb(f_s, *given[self.rgb])
         return here if rgb is None else ops.upsample(rgb) + here

@@ -7,7 +7,7 @@ exporter or a kernel library hands the generator another table with the same sig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,14 +72,19 @@ def upsampling_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
 # -- modulated convolution (StyleGAN2, section 2.2; CM-GAN, figure 3) ------------------------------------------------
 
 
-def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """d_o = 1 / sqrt(sum_ik (s_i w_oik)^2 + eps): weight (Co, Ci, k, k), style (N, Ci) -> (N, Co).
+def demodulation_of_energy(weight: Tensor, energy: Tensor) -> Tensor:
+    """1 / sqrt(sum_ik e_i w_oik^2 + eps): weight (Co, Ci, k, k), energy of the input channels (N, Ci) -> (N, Co).
 
     Computed in float32 at least: in half precision the sum overflows, and 1 / sqrt(inf) silences a channel unseen.
     """
     wide = torch.promote_types(weight.dtype, torch.float32)
-    energy = style.to(wide).square() @ weight.to(wide).square().sum((2, 3)).t()
-    return torch.rsqrt(energy + DEMODULATION_EPSILON).to(style.dtype)
+    return torch.rsqrt(energy.to(wide) @ weight.to(wide).square().sum((2, 3)).t() + DEMODULATION_EPSILON)
+
+
+def demodulation(weight: Tensor, style: Tensor) -> Tensor:
+    """d_o = 1 / sqrt(sum_ik (s_i w_oik)^2 + eps): weight (Co, Ci, k, k), style (N, Ci) -> (N, Co)."""
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    return demodulation_of_energy(weight, style.to(wide).square()).to(style.dtype)
 
 
 def modulated_conv2d(
@@ -152,8 +157,7 @@ def spatial_demodulation(weight: Tensor, scale: Tensor) -> Tensor:
     """D_o = 1 / sqrt(sum_ik w_oik^2 E[A_i^2] + eps), E the mean over positions: weight (Co, Ci, k, k),
     scale A (N, Ci, H, W) -> (N, Co). CM-GAN, section 3.2; it assumes that the modulated input has unit variance."""
     wide = torch.promote_types(weight.dtype, torch.float32)
-    energy = scale.to(wide).square().mean((2, 3)) @ weight.to(wide).square().sum((2, 3)).t()
-    return torch.rsqrt(energy + DEMODULATION_EPSILON).to(scale.dtype)
+    return demodulation_of_energy(weight, scale.to(wide).square().mean((2, 3))).to(scale.dtype)
 
 
 def spatial_layer(
@@ -173,8 +177,14 @@ def spatial_layer(
     return activate(z * spatial_demodulation(weight, scale)[:, :, None, None] + shift_map + noise)
 
 
-# What a modulated layer is given: weight (Co, Ci, k, k), style (N, Ci), bias (Co,).
+# What a modulated layer is given: weight (Co, Ci, k, k), style (N, Ci), bias (Co,). A faster `modulate` of one sample
+# may work the style into the weight and give None in its place; only the table that it belongs to understands that.
 Modulated = tuple[Tensor, Tensor, Tensor]
+
+
+def modulate(layers: Sequence[Callable[[Tensor], Modulated]], g: Tensor) -> list[Modulated]:
+    """What every modulated layer is given for the global code g (N, code)."""
+    return [layer(g) for layer in layers]
 
 
 def global_layers(
@@ -275,6 +285,7 @@ def composite(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 class Ops:
     """The operations that a faster implementation may replace, with the signatures of the functions above."""
 
+    modulate: Callable[..., list[Modulated]] = modulate
     global_layers: Callable[..., tuple[Tensor, Tensor]] = global_layers
     spatial_layers: Callable[..., Tensor] = spatial_layers
     to_rgb: Callable[..., Tensor] = to_rgb

@@ -9,7 +9,7 @@ from cmgan.config import GeneratorConfig
 from cmgan.model.decoder import Cascade
 from cmgan.model.encoder import Encoder
 from cmgan.model.functional import ACTIVATION_SPACE, Ops, composite
-from cmgan.model.layers import FullyConnected, Mapping, normalise_second_moment
+from cmgan.model.layers import FullyConnected, Mapping, ModulatedWeight, normalise_second_moment
 
 
 class Generator(nn.Module):
@@ -42,6 +42,11 @@ class Generator(nn.Module):
             for r in config.scales
         )
 
+    @property
+    def modulated(self) -> list[ModulatedWeight]:
+        """The layers that the global code modulates, coarse to fine."""
+        return [layer for cascade in self.cascades if isinstance(cascade, Cascade) for layer in cascade.modulated]
+
     def forward(self, image: Tensor, mask: Tensor, z: Tensor, *, random_noise: bool = False) -> Tensor:
         """The raw picture, neither clamped nor composited.
 
@@ -59,11 +64,13 @@ class Generator(nn.Module):
         g = torch.cat([s, self.mapping(z)], 1)
         f_g = self.start_global(s).unflatten(1, (-1, 4, 4))
         f_s = self.start_spatial(s).unflatten(1, (-1, 4, 4))
+        layers = self.modulated
+        given = dict(zip(layers, self.ops.modulate(layers, g), strict=True))
         rgb: Tensor | None = None
         for cascade, f_e in zip(self.cascades, features, strict=True):
             assert isinstance(cascade, Cascade)
-            f_g, f_s = cascade(f_g, f_s, f_e, g, mask, self.ops, random_noise)
-            rgb = cascade.paint(rgb, f_s, g, self.ops)
+            f_g, f_s = cascade(f_g, f_s, f_e, g, given, mask, self.ops, random_noise)
+            rgb = cascade.paint(rgb, f_s, given, self.ops)
         assert rgb is not None
         return rgb
 
