@@ -13,12 +13,13 @@ from cmgan.config import GeneratorConfig
 from cmgan.model.functional import ACTIVATION_SPACE
 from cmgan.model.generator import Generator
 
-# The modules of every part. What remains makes the pictures: to-RGB and the upsampling of the skips.
+# The modules of every part; the generator itself asks modulated layers (first, second) for their styles. What remains
+# makes the pictures: to-RGB and the upsampling of the skips.
 _MODULES = {
     "encoder": r"encoder",
     "codes": r"style|mapping",
-    "global stream": r"start_global|cascades\.\d+\.global_block",
-    "spatial stream": r"start_spatial|cascades\.\d+\.spatial_block",
+    "global stream": r"start_global|cascades\.\d+\.global_block(\.first|\.second)?",
+    "spatial stream": r"start_spatial|cascades\.\d+\.spatial_block(\.first)?",
     "attention": r"cascades\.\d+\.attention",
 }
 
@@ -49,9 +50,9 @@ def count(config: GeneratorConfig) -> dict[str, Cost]:
     everything = Cost(sum(p.numel() for p in generator.parameters()), counter.get_total_flops())
     costs = {}
     for part, pattern in _MODULES.items():
-        modules = {name: module for name, module in generator.named_modules() if re.fullmatch(pattern, name)}
-        parameters = sum(p.numel() for module in modules.values() for p in module.parameters())
-        costs[part] = Cost(parameters, sum(flops[f"Generator.{name}"] for name in modules))
+        parameters = sum(p.numel() for name, p in generator.named_parameters() if re.match(pattern, name))
+        operations = sum(n for name, n in flops.items() if re.fullmatch(rf"Generator\.({pattern})", name))
+        costs[part] = Cost(parameters, operations)
     counted = Cost(sum(c.parameters for c in costs.values()), sum(c.flops for c in costs.values()))
     costs["rgb"] = Cost(everything.parameters - counted.parameters, everything.flops - counted.flops)
     return costs | {"all": everything}

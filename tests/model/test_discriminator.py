@@ -53,7 +53,6 @@ def test_one_score_a_picture_and_every_parameter_is_used(spectral):
     score = critic(image, mask)
     assert score.shape == (4,) and score.isfinite().all()
     score.sum().backward()
-    # The last bias only shifts the score; all others must be reached through the activations.
     assert [n for n, p in critic.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert not critic(image, 1 - mask).equal(score)
 
