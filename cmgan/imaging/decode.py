@@ -81,8 +81,8 @@ def decode(source: Source, limits: Limits) -> Decoded:
 def _open(data: bytes, limits: Limits, name: str | None) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=[f.upper() for f in limits.formats])
-    except Image.DecompressionBombError:
-        message = f"more than twice {Image.MAX_IMAGE_PIXELS} pixels, which no option allows; scale it down"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        message = f"far more pixels than the limit of {limits.max_pixels}; scale it down"
         raise PictureError("image_too_large", message, file=name) from None
     except UnidentifiedImageError:
         if any(data.startswith(start) for f, start in _STARTS.items() if f in limits.formats):

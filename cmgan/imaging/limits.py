@@ -55,6 +55,6 @@ class Limits:
 
 
 def _positive(variable: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
         raise UsageError("limit", f"{variable} is {text[:40]!r}; a whole number of at least 1 is needed")
     return int(text)

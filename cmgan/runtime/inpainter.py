@@ -130,8 +130,10 @@ class Inpainter:
         resolution, overlap = self.engine.info.resolution, self.options.overlap
         if overlap > resolution // 2:
             raise UsageError("overlap", f"overlap {overlap}; at most half the engine's {resolution} is possible")
-        canvas = self._planned(image, hole, z)
-        for row in plan_tiles(hole, resolution, overlap):
+        rows = plan_tiles(hole, resolution, overlap)
+        # A single tile holds the whole hole and needs no coarse picture around it.
+        canvas = image.copy() if [len(row) for row in rows] == [1] else self._planned(image, hole, z)
+        for row in rows:
             paste_row(canvas, hole, self._painted(row, canvas, hole, z), overlap)
         return canvas
 

@@ -152,7 +152,8 @@ class TestSizes:
         ("size", "slug"),
         [
             ((9000, 9000), "image_too_large"),
-            ((60_000, 60_000), "image_too_large"),
+            ((10_000, 10_000), "image_too_large"),  # here Pillow warns, which is an error in these tests
+            ((60_000, 60_000), "image_too_large"),  # and here it raises
             ((16_385, 600), "image_too_large"),
             ((3300, 100), "image_too_narrow"),
             ((100, 3201), "image_too_narrow"),

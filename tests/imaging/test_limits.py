@@ -23,7 +23,7 @@ def test_arguments_override_variables():
     assert (limits.max_pixels, limits.max_side, limits.max_aspect) == (2000, 77, 32)
 
 
-@pytest.mark.parametrize("value", ["abc", "-1", "0", "", "1.5", "1e9", "\u0663", " 5"])
+@pytest.mark.parametrize("value", ["abc", "-1", "0", "", "1.5", "1e9", "\u0663", " 5", "9" * 5000])
 @pytest.mark.parametrize("variable", ["CMGAN_MAX_PIXELS", "CMGAN_MAX_FILE_BYTES", "CMGAN_MAX_SIDE", "CMGAN_MAX_ASPECT"])
 def test_bad_variables_are_named(variable, value):
     with pytest.raises(UsageError, match=variable) as caught:
