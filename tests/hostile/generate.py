@@ -17,7 +17,7 @@ def photo(width: int, height: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    return np.clip(smooth + rng.integers(-4, 5, smooth.shape), 0, 255).astype(np.uint8)
+    return np.clip(smooth + rng.integers(-4, 5, smooth.shape, np.int16), 0, 255).astype(np.uint8)
 
 
 def encoded(array: np.ndarray | Image.Image, format: str = "PNG", **options: object) -> bytes:
