@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -285,7 +286,7 @@ def composite(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 class Ops:
     """The operations that a faster implementation may replace, with the signatures of the functions above."""
 
-    modulate: Callable[..., list[Modulated]] = modulate
+    modulate: Callable[..., list[Any]] = modulate  # of what the table's own layers are given
     global_layers: Callable[..., tuple[Tensor, Tensor]] = global_layers
     spatial_layers: Callable[..., Tensor] = spatial_layers
     to_rgb: Callable[..., Tensor] = to_rgb
