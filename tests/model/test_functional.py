@@ -243,6 +243,12 @@ def test_attention_hides_unknown_positions_in_every_precision(dtype):
     assert ops.attend(q, k, v, torch.tensor([[[1.0, 0.0]]], dtype=dtype)).eq(1).all()
 
 
+def test_attention_with_nothing_known_is_attention_with_everything_known():
+    """To the last bit: a shift of all logits by -1e4 would cost float32 its last three digits."""
+    q, k, v = (torch.randn(1, 8, 4) for _ in range(3))
+    assert ops.attend(q, k, v, torch.zeros(1, 1, 8)).equal(ops.attend(q, k, v, torch.ones(1, 1, 8)))
+
+
 def test_composite_keeps_known_pixels_whatever_was_generated():
     image, raw = torch.rand(2, 3, 4, 4) * 2 - 1, torch.full((2, 3, 4, 4), math.nan)
     mask = torch.zeros(2, 1, 4, 4)
