@@ -1,4 +1,7 @@
-"""What holds for every test: two threads, no TF32, seeded random numbers, GPU tests skipped with their reason."""
+"""What holds for every test: two threads, no TF32, seeded random numbers, GPU tests skipped with their reason.
+
+Property tests draw the same examples on every machine and take the time they need.
+"""
 
 import importlib.util
 import os

@@ -22,7 +22,7 @@ _LOWER_EXAMPLES = """Examples:
 
 cmgan lower lama.onnx -o lama-matmul.onnx
 
-cmgan lower lama.onnx -o lama-matmul.onnx --json report.json"""
+cmgan lower lama.onnx -o lama-matmul.onnx --compare --json report.json"""
 _CHECK_EXAMPLES = """Examples:
 
 cmgan check out/model.onnx"""
@@ -74,6 +74,7 @@ def export(
 def lower(
     source: Annotated[Path, typer.Argument(help="An ONNX file of any network.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    compare: Annotated[bool, typer.Option("--compare", help="Run both graphs whole, against float64 (slow).")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -81,7 +82,7 @@ def lower(
     from cmgan.export.lower_fft import lower_file
 
     with terminal.progress("lowering"):
-        report = lower_file(source, output, overwrite=overwrite)
+        report = lower_file(source, output, overwrite=overwrite, compare=compare)
     terminal.show(_lowering_table(report))
     terminal.say(report.summary())
     terminal.say(f"{output}: written")

@@ -186,14 +186,18 @@ def _single(inpainter: Inpainter, request: Request) -> dict[str, Any]:
     hole = _hole(request, picture)
     with terminal.progress("inpainting", len(targets)) as step:
         for number, target in enumerate(targets):
-            _save(request, picture, inpainter.fill(picture, hole, request.seed + number), target)
+            after = inpainter.fill(picture, hole, request.seed + number)
+            if number + 1 == len(targets) and not request.concat:
+                picture = after  # a large picture need not stay twice in memory while it is written
+            _save(request, picture, after, target)
             step("inpainting")
     _warn_if_untrained(inpainter.engine)
     seconds = time.perf_counter() - started
     share = float(hole.mean())
+    size = "x".join(map(str, picture.size))
     for target in targets:
         where = "standard output" if target is None else target
-        terminal.say(f"{where}: {picture.size[0]}x{picture.size[1]}, {share:.1%} of it filled in {seconds:.2f} s")
+        terminal.say(f"{where}: {size}, {share:.1%} of it hole, {seconds:.2f} s")
     written = [None if target is None else str(target) for target in targets]
     return {"outputs": written, "hole": share, "seconds": seconds, "seed": request.seed}
 

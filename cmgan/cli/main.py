@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; the exit code of the table in `cmgan.errors`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow remarks is in our own refusals and warnings
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     ordered = _global_options_first(arguments)
     try:
         try:
