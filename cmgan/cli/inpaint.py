@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cmgan.imaging.limits import Limits
     from cmgan.imaging.mask import MaskOptions
     from cmgan.imaging.picture import Picture
-    from cmgan.runtime.engine import Engine
+    from cmgan.runtime.engine import Engine, EngineOptions
     from cmgan.runtime.inpainter import Inpainter, LazyEngine
 
 _Flag = typer.Option  # shorter below
@@ -77,6 +77,9 @@ def inpaint(
     max_aspect: Annotated[int | None, _Flag("--max-aspect", help="Limit of its sides' ratio.")] = None,
     max_file_bytes: Annotated[int | None, _Flag("--max-file-bytes", help="Limit of its file.")] = None,
     formats: Annotated[str | None, _Flag("--formats", help="Also accept these: bmp, tiff, avif.")] = None,
+    allow_foreign_model: Annotated[
+        bool, _Flag("--allow-foreign-model", help="Run an ONNX file not of cmgan's.")
+    ] = False,
     device: Device = "cpu",
     threads: Threads = 0,
     overwrite: Overwrite = False,
@@ -99,9 +102,11 @@ def inpaint(
         keep_metadata=keep_metadata,
         overwrite=overwrite,
     )
+    from cmgan.runtime.engine import EngineOptions
     from cmgan.runtime.inpainter import Inpainter, InpaintOptions
 
-    engine = _engine(model_or_default(model, res), res, device, threads)
+    running = EngineOptions(device=device, threads=threads, allow_foreign=allow_foreign_model)
+    engine = _engine(model_or_default(model, res), res, running)
     inpainter = Inpainter(engine, InpaintOptions(hd, crop_margin, overlap, dilate, feather, batch))
     if Path(image).is_dir():
         folder = FolderRequest(recursive=recursive, skip_existing=skip_existing, shard=shard, fail_fast=fail_fast)
@@ -265,14 +270,13 @@ def _folder(inpainter: Inpainter, request: Request, folder: FolderRequest) -> di
     return {"output": request.output, **counts, "seed": request.seed}
 
 
-def _engine(model: str, res: int | None, device: str, threads: int) -> LazyEngine:
+def _engine(model: str, res: int | None, options: EngineOptions) -> LazyEngine:
     """The engine, opened when a hole is there to be filled."""
-    from cmgan.runtime.engine import EngineOptions
     from cmgan.runtime.inpainter import LazyEngine
     from cmgan.runtime.open import open_engine
 
     def opener() -> Engine:
-        engine = open_engine(model, EngineOptions(device=device, threads=threads))
+        engine = open_engine(model, options)
         check_resolution(res, engine.info.resolution)
         return engine
 

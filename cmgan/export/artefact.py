@@ -15,12 +15,13 @@ from cmgan.export.cases import Case, parity_cases, save_cases, stacked
 from cmgan.export.onnx import RAW, OnnxOptions, onnx_from_generator, with_hot_weights, with_raw_output
 from cmgan.export.parity import Comparison, compare, summary
 from cmgan.export.tolerances import TOLERANCES
-from cmgan.files import check_target, write_atomically
+from cmgan.files import atomic_path, check_target, write_atomically
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import LoadedModel
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.onnx_engine import graph_inputs, session
+from cmgan.runtime.onnx_file import ONNX_LIMIT
 
 if TYPE_CHECKING:
     import onnx
@@ -69,7 +70,7 @@ def export_model(
     for key, value in metadata.to_strings().items():
         model.metadata_props.add(key=key, value=value)
     folder.mkdir(exist_ok=True)
-    _save(model, target)
+    save_onnx(model, target)
     kept = [raw[0] if options.pipeline == "core" else picture[0] for picture, raw in references]
     save_cases(folder / "parity.npz", cases, kept)
     return Export(target, folder / "parity.npz", metadata, target.stat().st_size)
@@ -168,5 +169,21 @@ def _metadata(loaded: LoadedModel, options: OnnxOptions, verdict: dict[str, Any]
     )
 
 
-def _save(model: onnx.ModelProto, target: Path) -> None:
-    write_atomically(target, model.SerializeToString())
+def save_onnx(model: onnx.ModelProto, target: Path, limit: int = ONNX_LIMIT) -> None:
+    """Write the model to one file; if that had `limit` bytes or more, its weights go to `NAME.data` beside it."""
+    if model.ByteSize() < limit:
+        write_atomically(target, model.SerializeToString())
+        return
+    import onnx
+
+    data = target.with_name(f"{target.name}.data")
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
+    onnx.external_data_helper.convert_model_to_external_data(graph, location=data.name)
+    with atomic_path(data) as temporary, open(temporary, "wb") as file:
+        for tensor in graph.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                onnx.external_data_helper.set_external_data(tensor, data.name, file.tell(), len(tensor.raw_data))
+                file.write(tensor.raw_data)
+                tensor.ClearField("raw_data")
+    write_atomically(target, graph.SerializeToString())

@@ -65,7 +65,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
         """image (N, 3, R, R) in [-1, 1], mask (N, 1, R, R), 1 in the hole -> F_e, (N, c(r), r, r), r = 4, 8 ... R."""
-        x = activate(self.stem(torch.cat([image * (1 - mask), mask], 1)))
+        x = activate(self.stem(torch.cat([image.masked_fill(mask > 0.5, 0), mask], 1)))
         features = []
         for block in self.blocks:
             x = block(x, ops)

@@ -32,6 +32,7 @@ class EngineOptions:
     device: str = "cpu"
     threads: int = 0
     arena: bool = True
+    allow_foreign: bool = False  # run an ONNX file of the right shape that does not say that cmgan made it
 
 
 class Engine(Protocol):

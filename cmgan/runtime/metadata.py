@@ -46,7 +46,7 @@ class Metadata:
         Raises:
             ModelError: there is no cmgan metadata, it is incomplete, or a newer cmgan wrote it.
         """
-        if PREFIX + "schema" not in strings:
+        if not is_ours(strings):
             raise ModelError("foreign_model", "was not exported by cmgan; make one with: cmgan export --format onnx")
         try:
             values = {f.name: json.loads(strings[PREFIX + f.name]) for f in fields(cls)}
@@ -61,6 +61,25 @@ class Metadata:
             raise ModelError("newer_schema", message)
         return cls(**values)
 
+    @classmethod
+    def assumed(cls, resolution: int, z_dim: int, pipeline: str) -> Metadata:
+        """Of a file without any: what its inputs show, and nothing promised."""
+        return cls(
+            format="onnx",
+            name="foreign",
+            version="",
+            resolution=resolution,
+            z_dim=z_dim,
+            pipeline=pipeline,
+            precision="unknown",
+            fft="",
+            trained=True,
+            licence="unknown",
+            weights_sha256="",
+            raw="",
+            verdict={},
+        )
+
     def engine_info(self, **details: Any) -> EngineInfo:
         return EngineInfo(
             format=self.format,
@@ -72,6 +91,11 @@ class Metadata:
             weights_sha256=self.weights_sha256,
             details=details,
         )
+
+
+def is_ours(strings: Mapping[str, str]) -> bool:
+    """Whether cmgan wrote these metadata."""
+    return PREFIX + "schema" in strings
 
 
 def _newer(strings: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmgan.errors import MissingError, ModelError
 from cmgan.runtime.engine import EngineOptions, check_inputs
-from cmgan.runtime.metadata import Metadata
+from cmgan.runtime.metadata import Metadata, is_ours
 from cmgan.runtime.onnx_file import check_own_graph, load_onnx
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class OnnxEngine:
         model = load_onnx(path)
         try:
             check_own_graph(model)
-            self.metadata = Metadata.from_strings({p.key: p.value for p in model.metadata_props})
-            _check_signature(model, self.metadata)
-            self._session = session(model, options or EngineOptions())
+            options = options or EngineOptions()
+            self.metadata = _metadata(model, allow_foreign=options.allow_foreign)
+            self._session = session(model, options)
         except ModelError as error:
             raise ModelError(error.slug, error.message, file=path) from error
         self.info = self.metadata.engine_info(providers=self._session.get_providers())
@@ -118,22 +118,49 @@ def _providers(device: str) -> list[Any]:
     return [(_PROVIDERS[kind], {"device_id": int(index)})] if index else [_PROVIDERS[kind]]
 
 
-def _check_signature(model: onnx.ModelProto, metadata: Metadata) -> None:
-    """The inputs and outputs are those that the metadata promise."""
-    side, full = metadata.resolution, metadata.pipeline == "full"
-    uint8, float32 = 2, 1  # onnx.TensorProto
-    wanted = {
-        "image": (uint8, (side, side, 3)) if full else (float32, (3, side, side)),
-        "mask": (uint8, (side, side)) if full else (float32, (1, side, side)),
-        "z": (float32, (metadata.z_dim,)),
-        "output": (uint8, (side, side, 3)) if full else (float32, (3, side, side)),
-    }
+def _metadata(model: onnx.ModelProto, *, allow_foreign: bool) -> Metadata:
+    """What the file says about itself, after checking that its inputs and outputs agree; of a foreign file that is
+    allowed, what can be read off them."""
+    strings = {p.key: p.value for p in model.metadata_props}
+    seen = _signature(model)
+    if is_ours(strings):
+        metadata = Metadata.from_strings(strings)
+        wanted = _promised(metadata)
+    else:
+        side = seen.get("image", ("", ()))[1][1:2]
+        z_dim = seen.get("z", ("", ()))[1]
+        full = seen.get("image", ("", ()))[0] == "uint8"
+        metadata = Metadata.assumed(side[0] if side else 0, z_dim[0] if z_dim else 0, "full" if full else "core")
+        wanted = _promised(metadata)
+    if seen != wanted:
+        message = f"has the inputs and outputs {_listed(seen)}; {_listed(wanted)} are needed"
+        raise ModelError("signature", message)
+    if not is_ours(strings) and not allow_foreign:
+        raise ModelError("foreign_model", "was not exported by cmgan; --allow-foreign-model runs it all the same")
+    return metadata
+
+
+_Signature = dict[str, tuple[str, tuple[int, ...]]]  # name -> element type, shape without the batch
+
+
+def _signature(model: onnx.ModelProto) -> _Signature:
+    names = {1: "float32", 2: "uint8"}  # onnx.TensorProto element types
     seen = {}
     for value in [*model.graph.input, *model.graph.output]:
         kind = value.type.tensor_type
-        seen[value.name] = (kind.elem_type, tuple(d.dim_value for d in kind.shape.dim[1:]))
-    if seen != wanted:
-        message = (
-            f"has inputs and outputs {sorted(seen)} unlike those of its metadata, {sorted(wanted)}; export it again"
-        )
-        raise ModelError("signature", message)
+        shape = tuple(d.dim_value for d in kind.shape.dim[1:])
+        seen[value.name] = (names.get(kind.elem_type, f"type {kind.elem_type}"), shape)
+    return seen
+
+
+def _promised(metadata: Metadata) -> _Signature:
+    side = metadata.resolution
+    if metadata.pipeline == "full":
+        image, mask = ("uint8", (side, side, 3)), ("uint8", (side, side))
+    else:
+        image, mask = ("float32", (3, side, side)), ("float32", (1, side, side))
+    return {"image": image, "mask": mask, "z": ("float32", (metadata.z_dim,)), "output": image}
+
+
+def _listed(signature: _Signature) -> str:
+    return ", ".join(f"{name} {kind} (N, {', '.join(map(str, shape))})" for name, (kind, shape) in signature.items())
