@@ -1,0 +1,1 @@
+"""Latency, memory and error of every engine side by side, on this machine."""

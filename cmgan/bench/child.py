@@ -1,0 +1,123 @@
+"""One engine alone in a fresh process: `python -m cmgan.bench.child FD`, started by `cmgan.bench.worker`.
+
+It serves requests that come through the inherited socket FD, so that what a row costs (start, memory, threads) is its
+own, and a row that crashes takes no other with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmgan.bench.rows import KINDS, Setting
+from cmgan.errors import CmganError
+from cmgan.runtime.engine import Engine, EngineInfo
+
+_PRODUCT = 2048  # side of the square matrices whose product tells the machine's rate
+
+
+class Subject:
+    """The engine under measurement. Its public methods are the requests that are served."""
+
+    _engine: Engine
+
+    def open(self, name: str, setting: Setting) -> tuple[EngineInfo, float]:
+        """Make the engine of row kind `name`; what it is, and the seconds that took, imports included."""
+        start = time.perf_counter()
+        self._engine = KINDS[name].open(setting)
+        return self._engine.info, time.perf_counter() - start
+
+    def paint(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, float]:
+        """One call of the engine: the pictures, and the seconds it took."""
+        start = time.perf_counter()
+        output = self._engine(image, mask, z)
+        return output, time.perf_counter() - start
+
+    def block(self, arrays: tuple[np.ndarray, ...], calls: int, seconds: float) -> list[float]:
+        """The seconds of each of at least `calls` calls in a row, going on for at least `seconds`."""
+        times: list[float] = []
+        while len(times) < calls or sum(times) < seconds:
+            times.append(self.paint(*arrays)[1])
+        return times
+
+    def fill(self, picture: Path, mask: Path, target: Path) -> tuple[float, float]:
+        """Inpaint a picture file as `cmgan inpaint` does: the seconds in all, and those inside the engine."""
+        from cmgan.imaging.mask import load_mask
+        from cmgan.imaging.picture import load_picture
+        from cmgan.imaging.save import save_picture
+        from cmgan.runtime.inpainter import Inpainter
+
+        engine = _Timed(self._engine)
+        start = time.perf_counter()
+        loaded = load_picture(picture)
+        save_picture(target, Inpainter(engine).fill(loaded, load_mask(mask, loaded)))
+        return time.perf_counter() - start, engine.seconds
+
+    def peak_memory(self) -> int:
+        """The most bytes that this process had resident.
+
+        From /proc: getrusage begins with the peak of the process that started this one.
+        """
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+    def rate(self, dtype: str, device: str) -> float:
+        """Operations a second of a product of 2048 square matrices in PyTorch, the best of five."""
+        import torch
+
+        a = torch.randn(_PRODUCT, _PRODUCT, device=device).to(getattr(torch, dtype))
+        times = []
+        for _ in range(6):  # the first warms up
+            start = time.perf_counter()
+            (a @ a)[0, 0].item()  # brings the answer to the host, so that a GPU has finished
+            times.append(time.perf_counter() - start)
+        return 2 * _PRODUCT**3 / min(times[1:])
+
+
+class _Timed:
+    """An engine that adds up the seconds spent in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.info = engine.info
+        self.seconds = 0.0
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        output = self._engine(image, mask, z)
+        self.seconds += time.perf_counter() - start
+        return output
+
+
+def answered(method: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
+    """What the method gives back, and why it does not."""
+    try:
+        return method(*arguments), ""
+    except CmganError as error:
+        return None, error.message
+    except ImportError as error:
+        return None, f"{error.name} is not installed: pip install {error.name}" if error.name else str(error)
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is the reason why its row has no figures
+        lines = str(error).splitlines() or [""]
+        return None, f"{type(error).__name__}: {lines[0]}"
+
+
+def main() -> None:
+    connection = Connection(int(sys.argv[1]))
+    subject = Subject()
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send(answered(getattr(subject, method), arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What stands around the engine: large picture files in and out, memory, the start of the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cmgan.bench.prepare import Progress
+from cmgan.bench.rows import Setting
+from cmgan.bench.worker import RowFailure, Worker, child_environment
+from cmgan.errors import MissingError
+
+_LARGE = (6000, 4000)  # pixels: 24 megapixels
+_SMALL = (512, 512)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value and the most that it is meant to be."""
+
+    what: str
+    value: float
+    unit: str  # s or MB
+    limit: float
+
+
+def measure_pictures(artefact: Path, threads: int, progress: Progress = lambda step: None) -> list[Figure]:
+    """The figures around the engine of an exported file; every picture in a fresh process, cold.
+
+    Raises:
+        MissingError: the engine cannot run here.
+    """
+    with tempfile.TemporaryDirectory(prefix="cmgan-bench-") as name:
+        work = Path(name)
+        setting = Setting(work, artefact, "", threads, "cpu")
+        seconds, peaks = {}, {}
+        for label, size, suffix in (("JPEG", _LARGE, ".jpg"), ("PNG", _LARGE, ".png"), ("small", _SMALL, ".png")):
+            progress(f"inpainting a picture of {size[0]} x {size[1]} pixels to {suffix}")
+            picture, mask = _files(work, size)
+            seconds[label], peaks[label] = _filled(setting, picture, mask, work / f"out{suffix}")
+        progress("starting the command line")
+        return [
+            Figure("24-megapixel JPEG to JPEG, beside the engine", seconds["JPEG"], "s", 1.0),
+            Figure("24-megapixel JPEG to PNG, beside the engine", seconds["PNG"], "s", 4.0),
+            Figure("peak memory, 512 x 512 pixels", peaks["small"], "MB", 600.0),
+            Figure("peak memory, 24 megapixels, more than that", peaks["JPEG"] - peaks["small"], "MB", 300.0),
+            Figure("import cmgan", _started("import cmgan") - _started(""), "s", 0.15),
+            Figure("cmgan --help", _started("from cmgan.cli import main; main()", "--help"), "s", 0.5),
+        ]
+
+
+def _filled(setting: Setting, picture: Path, mask: Path, target: Path) -> tuple[float, float]:
+    """Seconds beside the engine's own, and the peak memory in MB."""
+    with Worker(setting) as worker:
+        try:
+            worker.ask("open", "onnx", setting)
+            whole, engine = worker.ask("fill", picture, mask, target)
+            return whole - engine, worker.ask("peak_memory") / 1e6
+        except RowFailure as failure:
+            raise MissingError("bench_pictures", f"the engine cannot run: {failure}") from None
+
+
+def _files(work: Path, size: tuple[int, int]) -> tuple[Path, Path]:
+    """A JPEG with smooth colours and the grain of a photograph, and a mask with one small hole."""
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / 512
+    grain = np.random.default_rng(0).normal(0, 4, (height, width)).astype(np.float32)
+    levels = 128 + 90 * np.stack([np.sin(x + y), np.cos(x - y), np.sin(y)], 2) + grain[..., None]
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 2 : height // 2 + 200, width // 2 : width // 2 + 200] = 255
+    picture, hole = work / f"{width}.jpg", work / f"{width}-mask.png"
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(picture, quality=92)
+    Image.fromarray(mask).save(hole)
+    return picture, hole
+
+
+def _started(code: str, *arguments: str) -> float:
+    """Seconds that a Python process takes for `code`; the best of three."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        command = [sys.executable, "-c", code, *arguments]
+        subprocess.run(command, env=child_environment(), capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    return min(times)

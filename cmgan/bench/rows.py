@@ -1,0 +1,91 @@
+"""The kinds of rows that a bench has: one line each, with how its engine is made. Read by the parent and the children.
+
+A further format adds one `RowKind`; `open_engine` knows how to run its file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmgan.errors import MissingError
+from cmgan.runtime.engine import Engine, EngineOptions
+from cmgan.runtime.open import open_engine
+
+FORMS = ("activation", "weight")  # of the modulated convolution
+BASELINE = "eager"  # the row that every other is compared with and measured against
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a child process needs to make an engine."""
+
+    folder: Path  # the model's, with its weights
+    artefact: Path | None  # the exported file of the row, None for PyTorch
+    form: str  # one of FORMS, for PyTorch
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A row's name, what it is, and how its engine is made in a fresh process.
+
+    `precision` is that of PyTorch rows; exported files say their own. `any_batch` is False where every batch size
+    would be compiled anew: such a row is measured at batch 1 only.
+    """
+
+    name: str
+    about: str
+    open: Callable[[Setting], Engine]
+    precision: str = "fp32"
+    pytorch: bool = True
+    any_batch: bool = True
+
+
+def _pytorch(setting: Setting, **options: Any) -> Engine:
+    """`options` are those of `EagerOptions`, without the device."""
+    import torch
+
+    from cmgan.model.functional import ACTIVATION_SPACE, WEIGHT_SPACE
+    from cmgan.model.weights import load_generator
+    from cmgan.runtime.eager import EagerEngine, EagerOptions
+
+    torch.set_num_threads(setting.threads)
+    loaded = load_generator(setting.folder)
+    loaded.generator.ops = WEIGHT_SPACE if setting.form == "weight" else ACTIVATION_SPACE
+    running = EagerOptions(setting.device, **options)
+    return EagerEngine(loaded.generator, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
+
+
+def _compiled(setting: Setting) -> Engine:
+    compiler = os.environ.get("CXX", "g++")
+    if setting.device == "cpu" and not shutil.which(compiler):
+        raise MissingError("compiler", f"torch.compile needs a C++ compiler, and there is no {compiler}: install g++")
+    return _pytorch(setting, compiled=True)
+
+
+def _exported(setting: Setting) -> Engine:
+    assert setting.artefact is not None
+    return open_engine(setting.artefact, EngineOptions(device=setting.device, threads=setting.threads))
+
+
+KINDS: dict[str, RowKind] = {
+    kind.name: kind
+    for kind in (
+        RowKind("eager", "PyTorch, fp32, contiguous: the baseline", _pytorch),
+        RowKind("eager-channels-last", "PyTorch, fp32, channels last", lambda s: _pytorch(s, channels_last=True)),
+        RowKind(
+            "eager-bf16",
+            "PyTorch, bf16 autocast, channels last",
+            lambda s: _pytorch(s, channels_last=True, precision="bf16"),
+            precision="bf16",
+        ),
+        RowKind("compile", "torch.compile, fp32", _compiled, any_batch=False),
+        RowKind("onnx", "ONNX Runtime", _exported, pytorch=False),
+    )
+}

@@ -1,0 +1,142 @@
+"""Whole benches of the smallest network: parity comes first, reasons stay, ratios are right."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from cmgan.bench.measure import Contender, start, take_turns
+from cmgan.bench.request import BenchRequest
+from cmgan.bench.rows import KINDS, Setting
+from cmgan.bench.run import Outcome, run_bench
+from cmgan.config import PRESETS
+from cmgan.errors import ModelError, UsageError
+from cmgan.export.artefact import export_model
+from cmgan.export.cases import parity_cases, stacked
+from cmgan.model.count import count
+from cmgan.model.weights import resolve
+
+QUICK = {"iters": 2, "min_seconds": 0.0, "warmup": 0, "threads": 1, "resolution": 64}
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory) -> Path:
+    return export_model(resolve("tiny-64"), tmp_path_factory.mktemp("bench") / "out").file
+
+
+@pytest.fixture(scope="module")
+def healthy(artefact) -> Outcome:
+    request = BenchRequest(model=str(artefact), formats=("onnx",), batches=(1, 3), **QUICK)
+    return run_bench(request)
+
+
+@pytest.fixture(scope="module")
+def faulty(artefact) -> Outcome:
+    """An artefact with one bias moved, and a torch.compile that has no compiler."""
+    model = onnx.load(artefact)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("start_global.bias"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.5), tensor.name))
+    path = artefact.with_name("faulty.onnx")
+    onnx.save(model, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", "no-such-compiler")
+        return run_bench(BenchRequest(artefacts=(path,), formats=("onnx", "compile"), batches=(1,), **QUICK))
+
+
+def test_measured_rows_have_every_figure(healthy):
+    eager, exported = healthy.report.rows
+    assert (eager.name, eager.status, exported.name, exported.status) == ("eager", "measured", "onnx", "measured")
+    for row in (eager, exported):
+        assert all(np.isfinite(value) for value in row.metrics.values())
+        assert row.metrics["p50_ms"] >= row.metrics["min_ms"] > 0
+        assert row.metrics["p50_ms"] <= row.metrics["p90_ms"] <= row.metrics["p95_ms"] <= row.metrics["p99_ms"]
+        assert row.metrics["calls"] >= QUICK["iters"]
+        assert row.metrics["pictures_per_s_b3"] > 0
+        assert row.gate == "fp32"
+
+
+def test_ratios_are_of_this_run(healthy):
+    eager, exported = (row.metrics for row in healthy.report.rows)
+    flops = count(PRESETS["tiny-64"])["all"].flops
+    assert eager["speedup_eager"] == eager["speedup_pytorch"] == 1
+    assert exported["speedup_eager"] == eager["p50_ms"] / exported["p50_ms"]
+    share = flops / (exported["p50_ms"] / 1e3) / (healthy.report.rates["float32"] * 1e9)
+    assert exported["share_of_rate"] == pytest.approx(share)
+    assert exported["pictures_per_s_b1"] == 1e3 / exported["p50_ms"]
+
+
+def test_form_of_the_baseline_is_the_faster_one(healthy):
+    forms = healthy.report.settings["form_ms"]
+    assert set(forms) == {"activation", "weight"}
+    assert healthy.report.settings["form"] == min(forms, key=forms.get)
+
+
+def test_size_and_memory_are_those_of_the_row(healthy, artefact):
+    eager, exported = (row.metrics for row in healthy.report.rows)
+    assert exported["size_mb"] == artefact.stat().st_size / 1e6
+    # Without torch an engine takes less than PyTorch alone does.
+    assert 20 < exported["peak_mb"] < eager["peak_mb"]
+
+
+def test_a_row_that_paints_another_picture_is_failed_and_not_timed(faulty):
+    row = faulty.report.rows[-1]
+    assert (row.name, row.status) == ("onnx", "failed parity")
+    assert "the limit" in row.reason
+    assert row.metrics["hole_max_levels"] > 1
+    assert not {"p50_ms", "speedup_eager", "speedup_pytorch", "share_of_rate"} & set(row.metrics)
+    assert not np.array_equal(faulty.outputs["onnx"], faulty.reference)
+
+
+def test_a_row_that_cannot_run_keeps_its_reason(faulty):
+    row = faulty.report.rows[1]
+    assert (row.name, row.status) == ("compile", "cannot run")
+    assert "no no-such-compiler: install g++" in row.reason
+    assert not row.metrics
+
+
+def test_other_weights_are_refused(artefact):
+    request = BenchRequest(model="small-256", artefacts=(artefact,), formats=("onnx",))
+    with pytest.raises(UsageError, match="was not exported from small-256"):
+        run_bench(request)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        run_bench(BenchRequest(model=str(tmp_path / "none.onnx")))
+
+
+def test_other_resolution_is_refused(artefact):
+    with pytest.raises(UsageError, match="--res 256, but .*works at 64"):
+        run_bench(BenchRequest(model=str(artefact), resolution=256))
+
+
+def test_a_dying_engine_gives_a_reason_and_takes_no_other_with_it(artefact, tmp_path):
+    setting = Setting(tmp_path, artefact, "activation", 1, "cpu")
+    arrays = stacked(parity_cases(64, 64)[:1])
+    dying, living = (Contender(KINDS["onnx"], setting) for _ in range(2))
+    try:
+        for contender in (dying, living):
+            start(contender, arrays)
+        assert dying.worker
+        dying.worker._process.kill()
+        times = take_turns([dying, living], arrays, calls=2, seconds=0, warmup=0)
+    finally:
+        living.close()
+    assert dying.status == "cannot run"
+    assert "ended by signal 9" in dying.reason
+    assert [len(block) for block in times] == [0, 2]
+
+
+def test_missing_row_file_keeps_the_library_s_words(tmp_path):
+    contender = Contender(KINDS["onnx"], Setting(tmp_path, tmp_path / "none.onnx", "activation", 1, "cpu"))
+    start(contender, stacked(parity_cases(64, 64)[:1]))
+    assert (contender.status, contender.reason) == ("cannot run", "no such file")
+
+
+@pytest.mark.check
+def test_without_a_file_the_model_is_exported():
+    report = run_bench(BenchRequest(formats=("onnx",), batches=(1,), **QUICK)).report
+    assert [row.status for row in report.rows] == ["measured", "measured"]
