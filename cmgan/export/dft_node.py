@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from cmgan.errors import ModelError
 from cmgan.export.dft import Transform
@@ -48,7 +48,7 @@ def read_dft(node: onnx.NodeProto, values: StaticValues, opset: int, scale: floa
         ModelError: its size, length or axis is not static, or it is not as the operator is specified.
     """
     name = dft_name(node)
-    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    attributes = {item.name: item.i for item in node.attribute}
     source, length_input, axis_input = [*node.input, "", "", ""][:3]
     shape, element_type = values.shape(source), values.element_type(source)
     if shape is None or len(shape) < 2:

@@ -47,7 +47,7 @@ def fold_scales(graph: onnx.GraphProto, dfts: list[onnx.NodeProto], values: Stat
         if factor != 1:
             factors[dft.output[0]] = factor
     for index in reversed(range(len(graph.node))):
-        if graph.node[index].op_type in ("Mul", "Div") and graph.node[index].output[0] in folded:
+        if graph.node[index].op_type in ("Mul", "Div") and folded.intersection(graph.node[index].output):
             del graph.node[index]
     return factors
 
@@ -55,6 +55,8 @@ def fold_scales(graph: onnx.GraphProto, dfts: list[onnx.NodeProto], values: Stat
 def _scale(node: onnx.NodeProto | None, operand: str, values: StaticValues) -> float:
     """The factor by which `node` scales `operand`; 0 if it does anything else."""
     if node is None or node.op_type not in ("Mul", "Div") or node.domain not in STANDARD_DOMAINS:
+        return 0.0
+    if len(node.input) != 2 or len(node.output) != 1:
         return 0.0
     left, right = node.input
     shape = values.shape(operand)

@@ -42,6 +42,9 @@ def lower_fft(model: onnx.ModelProto) -> tuple[onnx.ModelProto, LoweringReport]:
     dfts = [node for node in lowered.graph.node if is_dft(node)]
     if not dfts:
         return lowered, LoweringReport((), 0, 0)
+    for node in dfts:
+        if not node.input or len(node.output) != 1:
+            raise ModelError("dft_invalid", f"the DFT {dft_name(node)!r} has no input or not one output")
     values = StaticValues(lowered)
     opset = next(entry.version for entry in lowered.opset_import if entry.domain in STANDARD_DOMAINS)
     rewriter = DftRewriter(lowered.graph)

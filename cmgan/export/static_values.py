@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -54,15 +54,15 @@ class StaticValues:
 
     def integer(self, name: str) -> int | None:
         """The value of an integer scalar (or one-element tensor) if it is static, else None."""
-        values = self._values(name, _DEPTH)
+        values = self._values(name, {}, _DEPTH)
         return values[0] if values and len(values) == 1 else None
 
     def scalar(self, name: str) -> float | None:
         """The value of a floating-point constant of one element, else None."""
         tensor = self._initializers.get(name)
         node = self._producers.get(name)
-        if tensor is None and node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensor = node.attribute[0].t
+        if tensor is None and node is not None and node.op_type == "Constant":
+            tensor = next((item.t for item in node.attribute if item.name == "value"), None)
         if tensor is None or math.prod(tensor.dims) != 1 or tensor.data_type not in FLOAT_TYPES:
             return None
         return float(_array(tensor).reshape(()))
@@ -83,24 +83,35 @@ class StaticValues:
                     pinned = True
         return pinned
 
-    def _values(self, name: str, depth: int) -> Integers | None:
+    def _values(self, name: str, known: dict[str, Integers | None], depth: int) -> Integers | None:
+        """The values of `name`, computed once into `known`, where None also ends what would go in circles."""
+        if name not in known:
+            known[name] = None
+            values = self._computed(name, known, depth) if depth else None
+            known[name] = values if values is None or len(values) <= _SMALL else None
+        return known[name]
+
+    def _computed(self, name: str, known: dict[str, Integers | None], depth: int) -> Integers | None:
         if name in self._initializers:
             return _small_integers(self._initializers[name])
         node, shape = self._producers.get(name), self.shape(name)
-        if node is None or depth == 0 or node.domain not in STANDARD_DOMAINS or shape is None or len(shape) > 1:
+        if node is None or node.domain not in STANDARD_DOMAINS or shape is None or len(shape) > 1:
             return None
-        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         if node.op_type == "Constant":
-            return _constant(attributes)
-        if node.op_type == "Shape":
+            return _constant(node)
+        attributes = {item.name: item.i for item in node.attribute}
+        if node.op_type == "Shape" and len(node.input) == 1:
             sizes = self.shape(node.input[0])
             return None if sizes is None else sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
         rule = _RULES.get(node.op_type)
         if rule is None or attributes.get("to", onnx.TensorProto.INT64) not in _INTEGER_TYPES:
             return None
-        operands = [self._values(operand, depth - 1) if operand else [] for operand in node.input]
-        known = [operand for operand in operands if operand is not None]
-        return rule(known) if len(known) == len(operands) else None
+        operands = [self._values(operand, known, depth - 1) if operand else [] for operand in node.input]
+        found = [operand for operand in operands if operand is not None]
+        try:
+            return rule(found) if len(found) == len(operands) else None
+        except (ValueError, IndexError):  # not as many operands as the operator takes
+            return None
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,12 +153,13 @@ def _array(tensor: onnx.TensorProto) -> np.ndarray:
         raise ModelError("bad_graph", f"the constant {tensor.name!r} is not consistent ({error})") from error
 
 
-def _constant(attributes: Mapping[str, object]) -> Integers | None:
-    value = next(iter(attributes.values()), None)
-    if isinstance(value, onnx.TensorProto):
-        return _small_integers(value)
-    values = np.atleast_1d(np.asarray(value))
-    return [int(item) for item in values] if values.dtype.kind == "i" else None
+def _constant(node: onnx.NodeProto) -> Integers | None:
+    item = node.attribute[0] if node.attribute else onnx.AttributeProto()
+    if item.name == "value":
+        return _small_integers(item.t)
+    if item.name == "value_int":
+        return [item.i]
+    return list(item.ints) if item.name == "value_ints" else None
 
 
 def _gather(operands: list[Integers]) -> Integers | None:
@@ -169,9 +181,7 @@ def _elementwise(function: Callable[[int, int], int]) -> Callable[[list[Integers
     def rule(operands: list[Integers]) -> Integers | None:
         left, right = operands
         size = max(len(left), len(right))
-        if {len(left), len(right)} - {1, size}:
-            return None
-        pairs = zip(left * (size // len(left)), right * (size // len(right)), strict=True)
+        pairs = zip(left * size if len(left) == 1 else left, right * size if len(right) == 1 else right, strict=True)
         return [None if a is None or b is None else function(a, b) for a, b in pairs]
 
     return rule

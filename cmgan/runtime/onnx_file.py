@@ -39,6 +39,8 @@ def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
         data = read_model_file(path, limit)
         refuse_wrong_kind(data, path)
         model = _parsed(data)
+        _check_text(model)
+        _check_inline_sizes(model)
         _check_versions(model)
         nodes = sum(1 for _ in all_nodes(model))
         if nodes > NODE_LIMIT:
@@ -109,6 +111,27 @@ def _parsed(data: bytes) -> onnx.ModelProto:
     if not model.ir_version or not model.opset_import or not model.graph.output:
         raise ModelError("not_onnx", "is not a whole ONNX model: without version, operator set or outputs")
     return model
+
+
+def _check_text(model: onnx.ModelProto) -> None:
+    """Refuse strings that are not UTF-8, which protobuf hands out as bytes."""
+    for message in all_messages(model):
+        for field, value in message.ListFields():
+            if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in (value, *value)):
+                raise ModelError("not_onnx", f"has a {field.name} that is not UTF-8 text; get the file again")
+
+
+def _check_inline_sizes(model: onnx.ModelProto) -> None:
+    """Refuse tensors in the file that claim more elements than their bytes can hold, at four to a byte."""
+    import onnx
+
+    for tensor in all_messages(model):
+        if isinstance(tensor, onnx.TensorProto) and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            elements = math.prod(tensor.dims)
+            if any(size < 0 for size in tensor.dims) or elements > 4 * tensor.ByteSize():
+                shape = "x".join(map(str, tensor.dims))
+                message = f"the tensor {tensor.name!r} claims the shape {shape} in {tensor.ByteSize()} bytes"
+                raise ModelError("bad_graph", message)
 
 
 def _check_versions(model: onnx.ModelProto) -> None:

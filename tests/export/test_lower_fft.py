@@ -248,6 +248,16 @@ def test_lengths_that_follow_from_sizes_are_found_through_the_nodes_exporters_wr
     assert share(run(lowered, {"x": x})[0], run(model, {"x": x})[0]) <= tolerance("dft_float")
 
 
+def test_values_that_double_and_values_in_circles_end():
+    doubled = [helper.make_node("Add", [f"v{i}", f"v{i}"], [f"v{i + 1}"]) for i in range(60)]
+    nodes = [*doubled, helper.make_node("DFT", ["x", "v60"], ["y"])]
+    with pytest.raises(ModelError, match="length 0"):
+        lower_fft(chain(nodes, [integer("v0", 0)]))
+    circle = [helper.make_node("Add", ["b", "b"], ["a"]), helper.make_node("Add", ["a", "a"], ["b"])]
+    with pytest.raises(ModelError, match="its length 'a'"):
+        lower_fft(chain([*circle, helper.make_node("DFT", ["x", "a"], ["y"])], []))
+
+
 SCALES = {
     "before, after and between": (["Mul x three s", "DFT s a", "Div a three b", "DFT b c", "Mul eight c y"], []),
     "a divisor is not a factor": (["Div three x s", "DFT s y"], ["Div"]),

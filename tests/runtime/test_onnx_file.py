@@ -103,6 +103,18 @@ def test_too_many_nodes_are_refused_wherever_they_stand(tmp_path, monkeypatch):
     refused(written(tmp_path, model_with([node])), "too_many_nodes", "7 nodes; the limit is 3")
 
 
+@pytest.mark.parametrize("dims", [[10**12], [-6], [2**40, 2**40]])
+def test_a_tensor_that_claims_more_than_its_bytes_is_refused(tmp_path, dims):
+    model = model_with()
+    model.graph.initializer[0].dims[:] = dims
+    refused(written(tmp_path, model), "bad_graph", "the tensor 'w' claims the shape")
+
+
+def test_names_that_are_not_text_are_refused(tmp_path):
+    content = model_with().SerializeToString().replace(b"graph", b"gr\xffph")
+    refused(written(tmp_path, content), "not_onnx", "UTF-8")
+
+
 def test_external_data_is_loaded_from_where_it_lies(tmp_path):
     (tmp_path / "weights").write_bytes(b"....." + WEIGHT.tobytes())
     model = load_onnx(written(tmp_path, external(location="weights", offset=5, length=24)))
