@@ -17,6 +17,8 @@ from cmgan.kernels.autograd import op
 from cmgan.kernels.launch import check_operands
 from cmgan.model.functional import DEMODULATION_EPSILON, demodulation
 
+BLOCK = 1024  # weights a step
+
 
 @triton.jit
 def fold_kernel(
@@ -88,7 +90,7 @@ def _fold_weights(packed: Tensor, rows: Tensor, styles: Tensor, shapes: list[int
     check_operands(packed, styles)
     folded = torch.empty_like(packed)
     wrap_triton(fold_kernel)[(len(rows),)](
-        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, BLOCK=1024
+        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, BLOCK=BLOCK
     )
     return folded
 
