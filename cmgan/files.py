@@ -90,9 +90,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     old file or the whole new one.
     """
     _remove_left_over(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent)
+        temporary = Path(name)
         os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
         yield temporary
@@ -102,7 +103,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _refusal(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def lower(
     json: Json = None,
 ) -> None:
     """Rewrite the Fourier transforms (DFT nodes) of any ONNX file as products with constant matrices."""
-    from cmgan.export.lower_fft import lower_file
+    from cmgan.export.fft_lowering import lower_file
 
     with terminal.progress("lowering"):
         report = lower_file(source, output, overwrite=overwrite, compare=compare)

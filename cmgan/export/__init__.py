@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "lower_fft": "cmgan.export.lower_fft",
+    "lower_fft": "cmgan.export.fft_lowering",
     "export_model": "cmgan.export.artefact",
     "compare": "cmgan.export.parity",
 }

@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.float64 import graph_error
-from cmgan.export.lower_fft import lower_fft, lower_file
+from cmgan.export.fft_lowering import lower_fft, lower_file
 from tests.export.dft_graphs import by_numpy, dft, every_variety, graph_model, info, integer, operators, single
 from tests.export.lama import SmallLama
 from tests.tolerances import tolerance
@@ -438,3 +438,11 @@ def test_the_report_says_what_was_replaced_and_how_exactly(lama):
     told = report.to_dict()
     assert len(told["nodes"]) == 16 and told["nodes"][0]["matrix"] == [16, 18]
     assert json.loads(json.dumps(told)) == told
+
+
+def test_the_public_name_is_the_function():
+    """Also after the module behind it has been imported."""
+    import cmgan.export
+
+    model = chain([helper.make_node("Identity", ["x"], ["y"])], [])
+    assert cmgan.export.lower_fft(model)[1].nodes == ()

@@ -1,0 +1,103 @@
+"""`cmgan bench`: parity first, then what it costs."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
+from cmgan.cli.render import terminal, write_json
+from cmgan.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from cmgan.bench.request import BenchRequest
+
+_Option = typer.Option
+_EXAMPLES = """Examples:
+
+cmgan bench --res 512
+
+cmgan bench --res 512 --model out/model.onnx --formats eager,onnx --batch 1
+
+cmgan bench --res 512 --fail-if 'onnx.p50_ms>400' --fail-if 'onnx.speedup_eager<1.5'"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EXAMPLES)(bench)
+
+
+def bench(
+    model: Model = None,
+    res: Resolution = None,
+    artefact: Annotated[list[Path] | None, _Option("--artefact", help="An exported file to add; repeatable.")] = None,
+    formats: Annotated[str, _Option("--formats", help="Rows wanted, as in eager,onnx; all of them if empty.")] = "",
+    batch: Annotated[str, _Option("--batch", help="Batch sizes for the throughput.")] = "1,2,4",
+    iters: Annotated[str, _Option("--iters", help="Least number of calls of each row.")] = "20",
+    min_seconds: Annotated[float, _Option("--min-seconds", help="Least time for each row.")] = 5.0,
+    warmup: Annotated[int, _Option("--warmup", help="Calls of each row that are not counted.")] = 2,
+    fail_if: Annotated[list[str] | None, _Option("--fail-if", help="ROW.METRIC>NUMBER: exit 10; repeatable.")] = None,
+    pictures: Annotated[bool, _Option("--pictures", help="Also measure large pictures around the engine.")] = False,
+    output: Annotated[Path | None, _Option("--output", "-o", help="Report folder; runs/bench/TIME by default.")] = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Measure every engine that is here: parity, latency, throughput, cold start, memory, size."""
+    try:
+        from cmgan.bench.request import BenchRequest
+        from cmgan.bench.run import run_bench
+    except ImportError as error:
+        raise MissingError("export", f"the bench needs {error.name}: pip install 'cmgan[cpu,export]'") from None
+    request = BenchRequest(
+        model=model,
+        resolution=res,
+        artefacts=tuple(artefact or ()),
+        formats=tuple(name for name in formats.split(",") if name),
+        batches=tuple(_whole("batch", text) for text in batch.split(",")),
+        iters=_whole("iters", iters),
+        min_seconds=min_seconds,
+        warmup=warmup,
+        threads=threads,
+        device=device,
+        fail_if=tuple(fail_if or ()),
+    )
+    from cmgan.bench.budget import check_budgets
+    from cmgan.bench.files import default_folder, write_outcome
+    from cmgan.bench.render import render
+    from cmgan.bench.report import to_json
+    from cmgan.files import check_target
+
+    if output is not None:
+        check_target(output, overwrite=overwrite)
+    with terminal.progress("preparing") as step:
+        outcome = run_bench(request, step)
+    terminal.show(render(outcome.report))
+    for path in write_outcome(outcome, output or default_folder(), overwrite=overwrite):
+        terminal.say(str(path))
+    if pictures:
+        _pictures(request)
+    write_json(json, json_text.loads(to_json(outcome.report)))
+    check_budgets(outcome.report, request.budgets)
+
+
+def _pictures(request: BenchRequest) -> None:
+    from cmgan.bench.pictures import measure_pictures
+    from cmgan.bench.render import picture_table
+
+    file = Path(request.model_name)
+    if file.suffix != ".onnx":
+        raise UsageError("pictures", "--pictures needs --model with an exported file", file=file)
+    with terminal.progress("measuring pictures") as step:
+        figures = measure_pictures(file, request.threads or 2, step)
+    terminal.show(picture_table(figures))
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"bench_{name}", f"{name} is {text[:40]!r}; a whole number is needed") from None
