@@ -78,9 +78,9 @@ def faults(configuration: Configuration, arch: int, static: Static) -> list[str]
             found.append(f"matrix unit {static.matrix or 'unused'}, {MATRIX_UNIT[arch]} wanted")
         if not 0 < static.copies == static.wide_copies:
             found.append(f"{static.wide_copies} of {static.copies} copies are of 128 bits")
-    elif "BP" in configuration.constants and not static.wide_loads:
+    elif not static.wide_loads:
         found.append("no load of 128 bits")
-    if "BLOCK" not in configuration.constants and not configuration.uneven and not static.wide_stores:
+    if not configuration.uneven and not static.wide_stores:
         found.append("no store of 128 bits")
     return found
 

@@ -81,7 +81,10 @@ def configurations() -> list[Configuration]:
         _elementwise("spatial", spatial_kernel, "bfloat16", "demod", up=False),
         _elementwise("spatial folded, up", spatial_kernel, "float16", "", up=True),
         Configuration(
-            "fold_weights bfloat16", fold_kernel, "bfloat16", {"EPSILON": DEMODULATION_EPSILON, "BLOCK": BLOCK}
+            "fold_weights bfloat16",
+            fold_kernel,
+            "bfloat16",
+            {"EPSILON": DEMODULATION_EPSILON, "EVEN": True, "BLOCK": BLOCK},
         ),
         *(_convolution("same", "bfloat16", cut) for cut in wide),
         *(_convolution("spatial", "bfloat16", cut) for cut in wide[:5]),

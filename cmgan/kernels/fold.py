@@ -27,11 +27,16 @@ def fold_kernel(
     style_ptr,  # (sum of CI,)
     out_ptr,  # as weight_ptr
     EPSILON: tl.constexpr,
+    EVEN: tl.constexpr,  # whether every CI is a multiple of 16: loads of 128 bits
     BLOCK: tl.constexpr,
 ):
     row = rows_ptr + tl.program_id(0) * 5
     start, channels, length = tl.load(row), tl.load(row + 1), tl.load(row + 2)
-    style_ptr += tl.load(row + 3)
+    style_start = tl.load(row + 3)
+    if EVEN:
+        start, channels, length = tl.multiple_of(start, 16), tl.multiple_of(channels, 16), tl.multiple_of(length, 16)
+        style_start = tl.multiple_of(style_start, 16)
+    style_ptr += style_start
     energy = tl.zeros((BLOCK,), dtype=tl.float32)
     for base in range(0, length, BLOCK):
         e = base + tl.arange(0, BLOCK)
@@ -89,8 +94,9 @@ def composite(packed: Tensor, rows: Tensor, styles: Tensor, shapes: list[int]) -
 def _fold_weights(packed: Tensor, rows: Tensor, styles: Tensor, shapes: list[int]) -> Tensor:
     check_operands(packed, styles)
     folded = torch.empty_like(packed)
+    even = all(channels % 16 == 0 for _, channels, _, _ in _layers(shapes))
     wrap_triton(fold_kernel)[(len(rows),)](
-        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, BLOCK=BLOCK
+        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, EVEN=even, BLOCK=BLOCK
     )
     return folded
 

@@ -20,7 +20,7 @@ FLOORS = MappingProxyType(
         "bfloat16": (2**-7, "One unit in the last place; the interpreter truncates where a GPU rounds."),
     }
 )
-# An op against PyTorch's own gradients of its composite, a share of the largest value: the same operations, so that only
+# An op against PyTorch's own gradients of its composite, a share of the largest value: the same operations, so only
 # rounding is left.
 COMPOSITE_FLOAT64 = 1e-12
 # The generator on kernels against the reference in float32, a share of the largest value, after some forty layers.
