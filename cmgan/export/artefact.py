@@ -82,7 +82,7 @@ def eager_outputs(generator: Generator, cases: list[Case]) -> tuple[np.ndarray, 
 
     with torch.inference_mode():
         outputs = inpaint_bytes(generator, *(torch.from_numpy(array) for array in stacked(cases)))
-    return outputs[0].numpy(), outputs[1].numpy()
+    return np.ascontiguousarray(outputs[0].numpy()), outputs[1].numpy()
 
 
 def prove_onnx(

@@ -59,7 +59,7 @@ class EagerEngine:
         check_inputs(self.info, image, mask, z)
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            return self._run(*tensors).cpu().numpy()
+            return np.ascontiguousarray(self._run(*tensors).cpu().numpy())
 
 
 def eager_engine(model: str, options: EngineOptions) -> EagerEngine:

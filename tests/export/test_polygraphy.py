@@ -1,0 +1,35 @@
+"""A comparer that is not ours, Polygraphy's, over a graph that ONNX Runtime runs for it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
+from polygraphy.comparator.struct import IterationResult
+
+from cmgan.config import PRESETS
+from cmgan.export.artefact import eager_outputs
+from cmgan.export.cases import parity_cases, stacked
+from cmgan.export.tolerances import TOLERANCES
+from cmgan.model.initialise import seeded_generator
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+def test_it_comes_to_the_same_verdict(tiny_artefact, faulty):
+    cases = parity_cases(64, 64)
+    generator = seeded_generator(PRESETS["tiny-64"])
+    if faulty:
+        generator.cascades[0].spatial_block.first_noise.strength.data.zero_()
+    eager = [IterationResult(OrderedDict(output=eager_outputs(generator, [c])[0]), runner_name="eager") for c in cases]
+    with OnnxrtRunner(SessionFromOnnx(str(tiny_artefact), providers=["cpu"])) as runner:
+        exported = []
+        for case in cases:
+            outputs = runner.infer(dict(zip(("image", "mask", "z"), stacked([case]), strict=True)))
+            copies = OrderedDict((name, np.array(value)) for name, value in outputs.items())
+            exported.append(IterationResult(copies, runner_name="exported"))
+    compare = SimpleCompareFunc(atol=TOLERANCES["fp32"].levels, rtol=0)
+    verdict = Comparator.compare_accuracy(RunResults([("eager", eager), ("exported", exported)]), compare_func=compare)
+    assert bool(verdict) is not faulty
