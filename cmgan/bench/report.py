@@ -16,7 +16,7 @@ SAME_BYTES = 999.0  # dB: what stands for an infinite PSNR, which JSON does not 
 TABLES = {
     "error": "Error in the hole against eager, worst case, 8-bit levels",
     "speed": "Latency at batch 1, ms",
-    "cost": "Pictures a second by batch; load and first call, s; peak memory and file, MB",
+    "cost": "Pictures a second; load and first call, s; memory, MB",
 }
 MEASURED, FAILED, CANNOT = "measured", "failed parity", "cannot run"
 
@@ -83,7 +83,7 @@ class Row:
             return "-"
         if metric.name == "hole_psnr_db" and value >= SAME_BYTES:
             return "exact"
-        return f"{value:.{metric.digits}f}"
+        return f"{value:.{metric.digits if value < 1000 else 0}f}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Whole benches of the smallest network: parity comes first, reasons stay, ratios are right."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -13,33 +11,26 @@ from cmgan.bench.rows import KINDS, Setting
 from cmgan.bench.run import Outcome, run_bench
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
-from cmgan.export.artefact import export_model
 from cmgan.export.cases import parity_cases, stacked
 from cmgan.model.count import count
-from cmgan.model.weights import resolve
 
 QUICK = {"iters": 2, "min_seconds": 0.0, "warmup": 0, "threads": 1, "resolution": 64}
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory) -> Path:
-    return export_model(resolve("tiny-64"), tmp_path_factory.mktemp("bench") / "out").file
-
-
-@pytest.fixture(scope="module")
-def healthy(artefact) -> Outcome:
-    request = BenchRequest(model=str(artefact), formats=("onnx",), batches=(1, 3), **QUICK)
+def healthy(tiny_artefact) -> Outcome:
+    request = BenchRequest(model=str(tiny_artefact), formats=("onnx",), batches=(1, 3), **QUICK)
     return run_bench(request)
 
 
 @pytest.fixture(scope="module")
-def faulty(artefact) -> Outcome:
+def faulty(tiny_artefact, tmp_path_factory) -> Outcome:
     """An artefact with one bias moved, and a torch.compile that has no compiler."""
-    model = onnx.load(artefact)
+    model = onnx.load(tiny_artefact)
     for tensor in model.graph.initializer:
         if tensor.name.endswith("start_global.bias"):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.5), tensor.name))
-    path = artefact.with_name("faulty.onnx")
+    path = tmp_path_factory.mktemp("bench") / "faulty.onnx"
     onnx.save(model, path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXX", "no-such-compiler")
@@ -74,9 +65,9 @@ def test_form_of_the_baseline_is_the_faster_one(healthy):
     assert healthy.report.settings["form"] == min(forms, key=forms.get)
 
 
-def test_size_and_memory_are_those_of_the_row(healthy, artefact):
+def test_size_and_memory_are_those_of_the_row(healthy, tiny_artefact):
     eager, exported = (row.metrics for row in healthy.report.rows)
-    assert exported["size_mb"] == artefact.stat().st_size / 1e6
+    assert exported["size_mb"] == tiny_artefact.stat().st_size / 1e6
     # Without torch an engine takes less than PyTorch alone does.
     assert 20 < exported["peak_mb"] < eager["peak_mb"]
 
@@ -97,8 +88,8 @@ def test_a_row_that_cannot_run_keeps_its_reason(faulty):
     assert not row.metrics
 
 
-def test_other_weights_are_refused(artefact):
-    request = BenchRequest(model="small-256", artefacts=(artefact,), formats=("onnx",))
+def test_other_weights_are_refused(tiny_artefact):
+    request = BenchRequest(model="small-256", artefacts=(tiny_artefact,), formats=("onnx",))
     with pytest.raises(UsageError, match="was not exported from small-256"):
         run_bench(request)
 
@@ -108,13 +99,13 @@ def test_missing_file_is_refused(tmp_path):
         run_bench(BenchRequest(model=str(tmp_path / "none.onnx")))
 
 
-def test_other_resolution_is_refused(artefact):
+def test_other_resolution_is_refused(tiny_artefact):
     with pytest.raises(UsageError, match="--res 256, but .*works at 64"):
-        run_bench(BenchRequest(model=str(artefact), resolution=256))
+        run_bench(BenchRequest(model=str(tiny_artefact), resolution=256))
 
 
-def test_a_dying_engine_gives_a_reason_and_takes_no_other_with_it(artefact, tmp_path):
-    setting = Setting(tmp_path, artefact, "activation", 1, "cpu")
+def test_a_dying_engine_gives_a_reason_and_takes_no_other_with_it(tiny_artefact, tmp_path):
+    setting = Setting(tmp_path, tiny_artefact, "activation", 1, "cpu")
     arrays = stacked(parity_cases(64, 64)[:1])
     dying, living = (Contender(KINDS["onnx"], setting) for _ in range(2))
     try:
