@@ -85,19 +85,18 @@ def with_hot_weights(model: onnx.ModelProto, generator: Generator) -> onnx.Model
     initializers = {tensor.name: tensor for tensor in copy.graph.initializer}
     for name, module in generator.named_modules():
         if isinstance(module, ModulatedWeight) and not name.endswith(".rgb"):
-            _heat(initializers, f"{name}.affine", None)
+            _heat(initializers, f"{name}.affine")
         elif isinstance(module, SpatialBlock):
-            _heat(initializers, f"{name}.alpha", None)
-            _heat(initializers, f"{name}.affine_out", module.alpha.bias.numel())
+            _heat(initializers, f"{name}.alpha")
+            _heat(initializers, f"{name}.affine_out")  # of the lowered block: the scale map's layer alone
     return copy
 
 
-def _heat(initializers: dict[str, onnx.TensorProto], layer: str, rows: int | None) -> None:
+def _heat(initializers: dict[str, onnx.TensorProto], layer: str) -> None:
     for name in (f"{layer}.weight", f"{layer}.bias"):
         tensor = initializers[name]
-        values = numpy_helper.to_array(tensor).copy()
-        values[:rows] *= values.dtype.type(HOT)
-        tensor.CopyFrom(numpy_helper.from_array(values, name))
+        values = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(values * values.dtype.type(HOT), name))
 
 
 def _example(generator: Generator, pipeline: str) -> tuple[torch.Tensor, ...]:
