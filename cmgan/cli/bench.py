@@ -71,6 +71,8 @@ def bench(
     from cmgan.bench.report import to_json
     from cmgan.files import check_target
 
+    if pictures and Path(request.model_name).suffix != ".onnx":
+        raise UsageError("pictures", "--pictures needs --model with an exported file", file=request.model_name)
     if output is not None:
         check_target(output, overwrite=overwrite)
     with terminal.progress("preparing") as step:
@@ -85,14 +87,12 @@ def bench(
 
 
 def _pictures(request: BenchRequest) -> None:
+    from cmgan.bench.environment import physical_cores
     from cmgan.bench.pictures import measure_pictures
     from cmgan.bench.render import picture_table
 
-    file = Path(request.model_name)
-    if file.suffix != ".onnx":
-        raise UsageError("pictures", "--pictures needs --model with an exported file", file=file)
     with terminal.progress("measuring pictures") as step:
-        figures = measure_pictures(file, request.threads or 2, step)
+        figures = measure_pictures(Path(request.model_name), request.threads or physical_cores(), step)
     terminal.show(picture_table(figures))
 
 
