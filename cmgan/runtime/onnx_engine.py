@@ -155,11 +155,12 @@ def _signature(model: onnx.ModelProto) -> _Signature:
 
 def _promised(metadata: Metadata) -> _Signature:
     side = metadata.resolution
+    z = ("float32", (metadata.z_dim,))
     if metadata.pipeline == "full":
-        image, mask = ("uint8", (side, side, 3)), ("uint8", (side, side))
-    else:
-        image, mask = ("float32", (3, side, side)), ("float32", (1, side, side))
-    return {"image": image, "mask": mask, "z": ("float32", (metadata.z_dim,)), "output": image}
+        pictures = ("uint8", (side, side, 3))
+        return {"image": pictures, "mask": ("uint8", (side, side)), "z": z, "output": pictures}
+    planes = ("float32", (3, side, side))
+    return {"image": planes, "mask": ("float32", (1, side, side)), "z": z, "output": planes}
 
 
 def _listed(signature: _Signature) -> str:
