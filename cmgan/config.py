@@ -77,6 +77,9 @@ PRESETS: dict[str, GeneratorConfig] = {
     )
 }
 
+# What is used where no model is named: seeded and untrained, until there are weights to bundle.
+DEFAULT_MODEL = "small-512"
+
 # `--res` alone chooses one of these.
 PRESET_OF_RESOLUTION = {512: "small-512", 256: "small-256", 64: "tiny-64"}
 

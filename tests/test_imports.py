@@ -62,3 +62,9 @@ def test_importing_prints_nothing():
     triton = importlib.util.find_spec("triton") is not None
     names = [name for name in MODULES if triton or not name.startswith("cmgan.kernels")]
     assert run("\n".join(f"import {name}" for name in names)) == ""
+
+
+def test_help_loads_no_numbers():
+    """`cmgan --help` is quick: not even NumPy."""
+    code = "import sys; from cmgan.cli.main import run; run(['--help']); assert 'numpy' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from cmgan.bench.budget import Budget, parse_budget
 from cmgan.bench.rows import BASELINE, KINDS
-from cmgan.config import PRESET_OF_RESOLUTION, PRESETS
+from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
 from cmgan.errors import UsageError
-from cmgan.runtime.open import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)

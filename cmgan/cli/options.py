@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cmgan.config import PRESET_OF_RESOLUTION, PRESETS
+from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
 from cmgan.errors import UsageError
-from cmgan.runtime.open import DEFAULT_MODEL
 
 Model = Annotated[
     str | None,

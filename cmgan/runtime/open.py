@@ -9,8 +9,6 @@ from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.files import read_start, refuse_wrong_kind
 from cmgan.runtime.engine import Engine, EngineOptions
 
-DEFAULT_MODEL = "small-512"  # seeded and untrained, until there are weights to bundle
-
 
 def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
     """The engine for what a user named: a preset (untrained), a model folder (both need torch), or an exported file.
