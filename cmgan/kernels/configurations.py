@@ -10,7 +10,7 @@ from cmgan.kernels.fold import BLOCK, fold_kernel
 from cmgan.kernels.launch import tile
 from cmgan.kernels.modconv2d import PANEL, modconv2d_kernel
 from cmgan.kernels.spatial import spatial_kernel
-from cmgan.kernels.winners import RGB, Tile
+from cmgan.kernels.winners import RGB_TILE, Tile
 from cmgan.model.functional import CLAMP, DEMODULATION_EPSILON, GAIN, SLOPE
 
 ARCHITECTURES = (80, 86, 89, 90, 100, 120)
@@ -25,7 +25,7 @@ TILES = (
     Tile(128, 128, 64, 8, 3),
     Tile(128, 128, 32, 8, 4),
     Tile(64, 64, 64, 4, 4),
-    RGB.tile,
+    RGB_TILE,
 )
 
 
@@ -60,7 +60,12 @@ def _convolution(kind: str, dtype: str, cut: Tile) -> Configuration:
         "spatial": {"style_ptr", "bias_ptr"},
         "rgb": {"demod_ptr", "residual_ptr", "noise_ptr"},
     }[kind]
-    constants = {**_ACTIVATION, "SIZE": 1 if kind == "rgb" else 3, "ACTIVATE": kind != "rgb", "PANEL": PANEL}
+    constants: dict[str, Any] = {
+        **_ACTIVATION,
+        "SIZE": 1 if kind == "rgb" else 3,
+        "ACTIVATE": kind != "rgb",
+        "PANEL": PANEL,
+    }
     constants |= {"BM": cut.positions, "BN": cut.channels, "BK": cut.depth, "STAGES": cut.stages, "PRECISION": "tf32"}
     name = f"modconv2d {kind} {dtype} {cut.positions}x{cut.channels}x{cut.depth} w{cut.warps} s{cut.stages}"
     uneven = frozenset({"CO"} if kind == "rgb" else ())
@@ -69,7 +74,7 @@ def _convolution(kind: str, dtype: str, cut: Tile) -> Configuration:
 
 def configurations() -> list[Configuration]:
     """All of them, by name."""
-    wide = [cut for cut in TILES if cut is not RGB.tile]
+    wide = [cut for cut in TILES if cut is not RGB_TILE]
     terms = "demod bias residual style scaled"
     return [
         _elementwise("epilogue", epilogue_kernel, "bfloat16", "demod bias", up=False),

@@ -37,8 +37,9 @@ class PackedLayers:
 
     def _refresh(self) -> None:
         parameters = [p for layer in self._layers for p in (layer.weight, layer.affine.weight, layer.affine.bias)]
-        state = [(p.data_ptr(), p._version, p.dtype, p.device) for p in parameters]
-        if state == self._state:
+        counted = not any(p.is_inference() for p in parameters)  # tensors made in inference mode count no changes
+        state = [(p.data_ptr(), p._version, p.dtype, p.device) for p in parameters] if counted else None
+        if counted and state == self._state:
             return
         layers, device = self._layers, parameters[0].device
         self._tensors = (

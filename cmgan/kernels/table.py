@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cmgan.kernels.epilogue import epilogue, scaling_epilogue
+from cmgan.kernels.filters import Filters
 from cmgan.kernels.launch import require_kernels
 from cmgan.kernels.modconv2d import modconv2d
 from cmgan.kernels.packed import PackedLayers
@@ -33,6 +34,7 @@ class KernelTable:
     def __init__(self, generator: Generator, winners: dict[Layer, Way] | None) -> None:
         self._winners = winners
         self._packed = PackedLayers(generator.modulated)
+        self._filters = Filters()
         self._places = dict(_places(generator))
 
     def ops(self) -> Ops:
@@ -42,6 +44,8 @@ class KernelTable:
             global_layers=self.global_layers,
             spatial_layers=self.spatial_layers,
             to_rgb=self.to_rgb,
+            upsample=self._filters.upsample,
+            filter_before_halving=self._filters.filter_before_halving,
         )
 
     def way(self, like: Tensor, kind: str, channels: tuple[int, int], side: int) -> Way:

@@ -52,7 +52,8 @@ class Way:
 
 
 REFERENCE, EPILOGUE, FOLD = Way("reference"), Way("epilogue"), Way("fold")
-RGB = Way("fused", Tile(128, 16, 64, 4, 3))  # to-RGB has three output channels: the narrowest tile
+RGB_TILE = Tile(128, 16, 64, 4, 3)  # to-RGB has three output channels: the narrowest tile
+RGB = Way("fused", RGB_TILE)
 
 
 def batch_bucket(batch: int) -> int:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmgan.config import GeneratorConfig
-from cmgan.model.functional import MERGE, Ops, activate, filter_before_halving
+from cmgan.model.functional import MERGE, Ops, activate
 from cmgan.model.layers import Conv
 
 
@@ -44,7 +44,7 @@ class FFCBlock(nn.Module):
         """(N, Ci, H, H) -> (N, Co, H, H), or (N, Co, H / 2, H / 2) when it halves."""
         spectral_in = x[:, self.local_in :]
         if self.halve:
-            x, spectral_in = filter_before_halving(x), F.avg_pool2d(spectral_in, 2)
+            x, spectral_in = ops.filter_before_halving(x), F.avg_pool2d(spectral_in, 2)
         window = {"stride": 2} if self.halve else {"padding": 1}
         near, far = x[:, : self.local_in], x[:, self.local_in :]
         local = self.local_to_local(near, **window) + self.global_to_local(far, **window)

@@ -291,6 +291,7 @@ class Ops:
     spatial_layers: Callable[..., Tensor] = spatial_layers
     to_rgb: Callable[..., Tensor] = to_rgb
     upsample: Callable[[Tensor], Tensor] = upsample
+    filter_before_halving: Callable[[Tensor], Tensor] = filter_before_halving
     rfft2: Callable[[Tensor], Tensor] = rfft2
     irfft2: Callable[[Tensor], Tensor] = irfft2
 

@@ -15,7 +15,7 @@ from cmgan.kernels.modconv2d import composite as modconv2d_composite
 from cmgan.kernels.modconv2d import modconv2d
 from cmgan.kernels.spatial import composite as spatial_composite
 from cmgan.kernels.tolerances import COMPOSITE_FLOAT64, relative_error, three_way
-from cmgan.kernels.winners import RGB
+from cmgan.kernels.winners import RGB_TILE
 from cmgan.model.functional import demodulation, demodulation_of_energy, modulated_layer, spatial_layer, to_rgb
 from tests.kernels.cases import convolution_arguments, double, epilogue_arguments, positive, randn, spatial_arguments
 
@@ -125,7 +125,7 @@ def test_what_kernels_cannot_take_is_refused():
     with pytest.raises(MissingError, match="TRITON_INTERPRET"):
         require_kernels(torch.zeros(1))
     with pytest.raises(UsageError, match="a kernel of 5"):
-        modconv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5), None, None, None, tile=RGB.tile)
+        modconv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5), None, None, None, tile=RGB_TILE)
 
 
 def test_on_a_cpu_nothing_is_launched():
