@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,8 @@ def test_the_roofline_of_known_layers():
     assert floor_us(1, 512, 512, 4) == pytest.approx((2 * 9 * 512**2 + 4 * 16 * 512) / 4.3e12 * 1e6)
     assert floor_us(1, 64, 32, 8, up=True) < floor_us(1, 64, 32, 8)
     assert len(table().splitlines()) == 2 + 2 * len(PAPER_LAYERS)
+
+
+def test_the_documentation_shows_the_table_that_the_command_prints():
+    page = Path(__file__).parents[2] / "docs" / "kernels.md"
+    assert table() in page.read_text()
