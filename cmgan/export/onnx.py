@@ -56,6 +56,7 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
             input_names=["image", "mask", "z"],
             output_names=["output", RAW][: 2 if options.pipeline == "full" else 1],
             dynamic_shapes=({0: batch}, {0: batch}, {0: batch}),
+            optimize=False,  # `_fold_constants` does it, and more of it
             verbose=False,
         )
         assert program is not None
