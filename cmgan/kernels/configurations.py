@@ -89,7 +89,7 @@ def configurations() -> list[Configuration]:
             "fold_weights bfloat16",
             fold_kernel,
             "bfloat16",
-            {"EPSILON": DEMODULATION_EPSILON, "EVEN": True, "BLOCK": BLOCK},
+            {"EPSILON": DEMODULATION_EPSILON, "EVEN": True, "LONGEST": 9 * 512, "BLOCK": BLOCK},
         ),
         *(_convolution("same", "bfloat16", cut) for cut in wide),
         *(_convolution("spatial", "bfloat16", cut) for cut in wide[:5]),

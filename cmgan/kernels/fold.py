@@ -28,6 +28,7 @@ def fold_kernel(
     out_ptr,  # as weight_ptr
     EPSILON: tl.constexpr,
     EVEN: tl.constexpr,  # whether every CI is a multiple of 16: loads of 128 bits
+    LONGEST: tl.constexpr,  # length of the longest row
     BLOCK: tl.constexpr,
 ):
     row = rows_ptr + tl.program_id(0) * 5
@@ -38,13 +39,13 @@ def fold_kernel(
         style_start = tl.multiple_of(style_start, 16)
     style_ptr += style_start
     energy = tl.zeros((BLOCK,), dtype=tl.float32)
-    for base in range(0, length, BLOCK):
+    for base in range(0, LONGEST, BLOCK):
         e = base + tl.arange(0, BLOCK)
         w = tl.load(weight_ptr + start + e, mask=e < length, other=0.0).to(tl.float32)
         w *= tl.load(style_ptr + e % channels, mask=e < length, other=0.0).to(tl.float32)
         energy += w * w
     norm = tl.where(tl.load(row + 4) > 0, tl.rsqrt(tl.sum(energy, 0) + EPSILON), 1.0)
-    for base in range(0, length, BLOCK):
+    for base in range(0, LONGEST, BLOCK):
         e = base + tl.arange(0, BLOCK)
         w = tl.load(weight_ptr + start + e, mask=e < length, other=0.0).to(tl.float32)
         w *= tl.load(style_ptr + e % channels, mask=e < length, other=0.0).to(tl.float32)
@@ -95,8 +96,9 @@ def _fold_weights(packed: Tensor, rows: Tensor, styles: Tensor, shapes: list[int
     check_operands(packed, styles)
     folded = torch.empty_like(packed)
     even = all(channels % 16 == 0 for _, channels, _, _ in _layers(shapes))
+    longest = max(channels * size * size for _, channels, size, _ in _layers(shapes))
     wrap_triton(fold_kernel)[(len(rows),)](
-        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, EVEN=even, BLOCK=BLOCK
+        packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, EVEN=even, LONGEST=longest, BLOCK=BLOCK
     )
     return folded
 

@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--arch", type=int, choices=ARCHITECTURES, help="only this architecture")
     parser.add_argument("--write", action="store_true", help="make this the committed snapshot")
     options = parser.parse_args()
+    if options.write and (options.kernel or options.arch):
+        parser.error("a snapshot has every configuration and architecture: --write goes without --kernel and --arch")
     names = [c.name for c in configurations() if c.name.startswith(options.kernel)]
     print("| configuration | sm | registers | stack | shared B | matrix | 128-bit copies | loads | stores | faults |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
