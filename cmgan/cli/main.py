@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
         try:
             return _call(ordered)
         finally:
-            terminal.close()
+            terminal.finish()
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more while leaving

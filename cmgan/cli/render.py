@@ -56,7 +56,7 @@ class Terminal(logging.Handler):
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Say how many warnings were left out."""
         if self._warnings > MOST_WARNINGS:
             more = self._warnings - MOST_WARNINGS
