@@ -47,7 +47,7 @@ _OPTIONAL = frozenset({"demod_ptr", "bias_ptr", "residual_ptr", "noise_ptr", "st
 
 
 def _elementwise(name: str, kernel: Any, dtype: str, present: str, *, up: bool, last: bool = True) -> Configuration:
-    positions, channels = tile(64)
+    positions, channels = tile(64, up=up)
     constants = {**_ACTIVATION, "UP": up, "CHANNELS_LAST": last, "BP": positions, "BC": channels}
     given = {f"{term}_ptr" for term in present.split()}
     optional = _OPTIONAL if kernel is epilogue_kernel else frozenset({"demod_ptr"})

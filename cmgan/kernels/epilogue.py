@@ -118,7 +118,7 @@ def _launch(
     order = torch.channels_last if last else torch.contiguous_format
     out = torch.empty((n, channels, height, width), dtype=y.dtype, device=y.device, memory_format=order)
     scaled = None if style is None else torch.empty_like(out)
-    positions, block = tile(channels)
+    positions, block = tile(channels, up=up)
     grid = (triton.cdiv(height * width, positions) * triton.cdiv(channels, block), n)
     vectors = (None if v is None else v.contiguous() for v in (demod, bias, style))
     demod, bias, style = vectors

@@ -51,7 +51,8 @@ def laid_out(x: Tensor, *, channels_last: bool) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def tile(channels: int, elements: int = 4096) -> tuple[int, int]:
-    """(positions, channels) of an elementwise tile: 16 to 64 channels, `elements` together."""
+def tile(channels: int, *, up: bool) -> tuple[int, int]:
+    """(positions, channels) of an elementwise tile: 16 to 64 channels, fewer positions where 16 taps fill registers."""
+    elements = 2048 if up else 4096
     block = min(64, max(16, triton.next_power_of_2(channels)))
     return elements // block, block

@@ -78,7 +78,7 @@ def _spatial_epilogue(
     y, scale_map = laid_out(y, channels_last=last), laid_out(scale_map, channels_last=last)
     scaled = torch.empty_like(scale_map, dtype=y.dtype)
     n, channels, height, width = scaled.shape
-    positions, block = tile(channels)
+    positions, block = tile(channels, up=up)
     tiles = triton.cdiv(height * width, positions)
     sums = torch.empty((n, tiles, channels), dtype=torch.float32, device=y.device)
     demod = None if demod is None else demod.contiguous()
