@@ -1,5 +1,7 @@
 """The generator on kernels, run by the interpreter, against the reference: pictures and gradients."""
 
+import copy
+
 import pytest
 import torch
 
@@ -39,21 +41,28 @@ def test_one_sample_with_folded_weights(generator):
     assert relative_error(changed, expected) > GENERATOR
 
 
+def trained_once(generator, *given):
+    """The picture and the gradient of every parameter."""
+    generator.zero_grad()
+    picture = generator(*given)
+    picture.square().sum().backward()
+    return {"picture": picture.detach()} | {name: p.grad.clone() for name, p in generator.named_parameters()}
+
+
 def test_a_batch_and_its_gradients(generator):
-    results = {}
-    for implementation in ("reference", "triton"):
-        launches.clear()
-        generator.zero_grad()
-        picture = kernels.use(generator, implementation)(*inputs(2))
-        picture.square().sum().backward()
-        results[implementation] = {"picture": picture.detach()} | {
-            name: parameter.grad.clone() for name, parameter in generator.named_parameters()
-        }
+    """No worse than twice the reference's own error; some gradients are sums in which almost everything cancels."""
+    reference = kernels.use(generator, "reference")
+    eager = trained_once(reference, *inputs(2))
+    exact = trained_once(copy.deepcopy(reference).double(), *(x.double() for x in inputs(2)))
+    launches.clear()
+    found = trained_once(kernels.use(generator, "triton"), *inputs(2))
     assert launches == {"scaling_epilogue": 4, "epilogue": 10, "spatial_epilogue": 5, "modconv2d": 5}
-    for name, expected in results["reference"].items():
+    assert relative_error(found["picture"], eager["picture"]) <= GENERATOR
+    for name in exact:
         if name.endswith("attention.key.bias"):
             continue  # softmax ignores a shift of all logits: this gradient is zero but for rounding
-        assert relative_error(results["triton"][name], expected) <= GENERATOR, name
+        error, eager_error = ((x[name] - exact[name]).abs().max().item() for x in (found, eager))
+        assert error <= 2 * eager_error + GENERATOR * exact[name].abs().max().item(), name
 
 
 MIXES = {
