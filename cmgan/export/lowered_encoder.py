@@ -61,7 +61,7 @@ class LoweredEncoder(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
         """As `Encoder.forward`; `ops` are not used."""
-        x = _activate(self.stem(torch.cat([image * (1 - mask), mask], 1)))
+        x = _activate(self.stem(torch.cat([image.masked_fill(mask > 0.5, 0), mask], 1)))
         features = []
         for block in self.blocks:
             x = block(x)
