@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from cmgan.model.functional import (
     Ops,
     demodulation,
     demodulation_of_energy,
-    upsampling_conv2d,
+    fir,
 )
 
 
@@ -36,11 +37,31 @@ def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE).clamp(-CLAMP, CLAMP)
 
 
+def _upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
+    """`functional.upsampling_conv2d` without a transposed convolution, which runtimes do partly in one thread.
+
+    Between inserted zeros an even row or column of the output meets the outer taps, an odd one the middle tap: one
+    convolution for the even rows, one for the odd, both with the even and the odd columns as channels. In NHWC order
+    such columns and rows interleave by reshaping and by joining.
+    """
+    even = F.conv2d(x, _columns_as_channels(weight[:, :, ::2]), padding=1)  # (N, 2Co, H + 1, W + 1)
+    odd = F.conv2d(F.pad(x, (1, 1, 0, 1)), _columns_as_channels(weight[:, :, 1:2]))  # the same; the last row is zero
+    rows = [y.permute(0, 2, 3, 1).flatten(2) for y in (even, odd)]  # (N, H + 1, 2 (W + 1) Co)
+    y = torch.stack(rows, 2).flatten(1, 2).unflatten(2, (-1, weight.shape[0]))  # (N, 2H + 2, 2W + 2, Co)
+    y = F.pad(y.permute(0, 3, 1, 2), (1, 0, 1, 0))
+    return F.conv2d(y, fir(y.shape[1], y) * 4, groups=y.shape[1])
+
+
+def _columns_as_channels(weight: Tensor) -> Tensor:
+    """(Co, Ci, k, 3) -> (2Co, Ci, k, 2): the taps of the even columns, then those of the odd."""
+    return torch.cat([weight[..., ::2], F.pad(weight[..., 1:2], (1, 0))])
+
+
 def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, up: bool) -> Tensor:
     """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`."""
     weight, style, bias = modulated
     y = x * style[:, :, None, None]
-    y = upsampling_conv2d(y, weight) if up else F.conv2d(y, weight, padding=1)
+    y = _upsampling_conv2d(y, weight) if up else F.conv2d(y, weight, padding=1)
     y = y * (demodulation(weight, style) * GAIN)[:, :, None, None] + bias[:, None, None]
     return _activate(y if addend is None else y + addend)
 
@@ -63,7 +84,10 @@ LOWERED: Ops = replace(ACTIVATION_SPACE, global_layers=_global_layers, to_rgb=_t
 
 
 class LoweredSpatialBlock(nn.Module):
-    """A `SpatialBlock` with the gain in its constants, and a convolution each for the scale map and the shift map."""
+    """A `SpatialBlock` with the gain in its constants, and a product each for the scale map and the shift map.
+
+    As products, unlike 1x1 convolutions, they make ONNX Runtime change the layout of nothing.
+    """
 
     def __init__(self, block: SpatialBlock) -> None:
         super().__init__()
@@ -71,8 +95,8 @@ class LoweredSpatialBlock(nn.Module):
         hidden, out = block.affine_hidden, block.affine_out
         self.affine_hidden = constant_conv(hidden.weight * GAIN, bias_of(hidden) * GAIN, padding=1)
         (scale, shift), (scale_bias, shift_bias) = out.weight.chunk(2), bias_of(out).chunk(2)
-        self.affine_out = constant_conv(scale, scale_bias)  # A0
-        self.affine_shift = constant_conv(shift * GAIN, shift_bias * GAIN)  # B
+        self.affine_out = _constant_linear(scale.flatten(1), scale_bias)  # A0
+        self.affine_shift = _constant_linear(shift.flatten(1) * GAIN, shift_bias * GAIN)  # B
         self.second = constant_conv(block.second.weight, padding=1)
         self.register_buffer("first_noise", block.first_noise(1, False) * GAIN)
         self.register_buffer("second_noise", block.second_noise(1, False) * GAIN)
@@ -80,8 +104,18 @@ class LoweredSpatialBlock(nn.Module):
     def forward(self, f_s: Tensor, x: Tensor, g: Tensor, given: Given, ops: Ops, random_noise: bool) -> Tensor:
         """As `SpatialBlock.forward`; the noise is constant."""
         y = _modulated_layer(f_s, given[self.first], self.get_buffer("first_noise"), up=self.up)
-        hidden = _activate(self.affine_hidden(x))
-        scale = self.affine_out(hidden) + self.alpha(g)[:, :, None, None]
+        hidden = _activate(self.affine_hidden(x)).flatten(2)  # (N, C, HW)
+        alpha = self.alpha(g) + self.affine_out.bias
+        scale = (self.affine_out.weight @ hidden + alpha[:, :, None]).unflatten(2, x.shape[2:])
+        shift = (self.affine_shift.weight @ hidden + self.affine_shift.bias[:, None]).unflatten(2, x.shape[2:])
         demodulation = demodulation_of_energy(self.second.weight, (scale * scale).mean((2, 3))) * GAIN
         z = self.second(y * scale) * demodulation[:, :, None, None]
-        return _activate(z + self.affine_shift(hidden) + self.get_buffer("second_noise"))
+        return _activate(z + shift + self.get_buffer("second_noise"))
+
+
+def _constant_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """The weight (Co, Ci) and bias (Co,) of a product over the channels."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    linear.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
+    return linear
