@@ -18,7 +18,8 @@ demo: $(INSTALLED)
 	mkdir -p out
 	$(BIN)/cmgan export --format onnx --model small-512 -o out/demo --overwrite
 	$(BIN)/cmgan inpaint examples/photo.jpg examples/mask.png --model out/demo/model.onnx -o out/demo/photo.inpainted.png --overwrite
-	$(BIN)/cmgan bench --res 512 --model out/demo/model.onnx --batch 1 -o out/demo/bench --overwrite
+	$(BIN)/cmgan bench --res 512 --model out/demo/model.onnx --formats eager,eager-channels-last,onnx --batch 1 \
+		-o out/demo/bench --overwrite
 	@echo && echo "out/demo now holds:" && find out/demo -type f | sort
 
 test: $(INSTALLED)

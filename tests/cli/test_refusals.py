@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -260,10 +259,8 @@ def test_a_full_disk_keeps_the_old_file(photo, mask, tmp_path, tiny_artefact):
 
 def test_endless_input_is_given_up(mask):
     command = f"yes | {sys.executable} cli.py inpaint - {mask} -o -"
-    started = time.monotonic()
     done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 3 and "file_too_large" in done.stderr
-    assert time.monotonic() - started < 60  # it ends at all
 
 
 def test_a_bug_is_one_line(call, monkeypatch, photo, mask):
