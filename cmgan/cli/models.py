@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Json, Overwrite
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, UsageError
+from cmgan.errors import MissingError
 
 _INIT_EXAMPLES = """Examples:
 
@@ -125,8 +125,6 @@ def _model_modules() -> tuple[Any, Any]:
 def _show_rows(first: str, rows: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
-    if not rows:
-        raise UsageError("empty", "there is nothing to show")
     table = Table(first, *(key.replace("_", " ") for key in next(iter(rows.values()))))
     for name, row in rows.items():
         table.add_row(name, *(f"{v:,.2f}" if isinstance(v, float) else str(v) for v in row.values()))

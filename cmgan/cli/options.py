@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cmgan.cli.render import terminal
 from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
 from cmgan.errors import UsageError
 
@@ -19,7 +20,18 @@ Resolution = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0: as many as it likes.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Json = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to this file; - is stdout.")]
+
+
+def _keep_stdout_for_json(target: str | None) -> str | None:
+    if target == "-":
+        terminal.results_to_stderr()
+    return target
+
+
+Json = Annotated[
+    str | None,
+    typer.Option("--json", callback=_keep_stdout_for_json, help="Write the result as JSON to this file; - is stdout."),
+]
 
 
 def model_or_default(model: str | None, resolution: int | None) -> str:
