@@ -132,6 +132,29 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside `folder`, for files that belong together; when the block ends well they are renamed
+    into `folder`, oldest first, so that the one that names the others should be written last."""
+    target = folder / "files"
+    _remove_left_over(target)
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.cmgan-tmp-{os.getpid()}-", dir=folder))
+        yield temporary
+        files = sorted(temporary.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        for file in files:
+            _sync(file)
+        for file in files:
+            os.replace(file, folder / file.name)
+        _sync(folder)
+    except OSError as error:
+        raise _refusal(error, folder) from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -96,7 +96,7 @@ def _contenders(request: BenchRequest, prepared: Prepared, setting: Setting) -> 
 
 def _check(contenders: Sequence[Contender], prepared: Prepared, cases: list[Case], progress: Progress) -> np.ndarray:
     """Start every row and judge its pictures; the reference of the case that is shown."""
-    from cmgan.export.artefact import eager_outputs
+    from cmgan.export.source import eager_outputs
 
     progress("painting with the eager model")
     references = [eager_outputs(prepared.loaded.generator, [case])[0] for case in cases]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,9 @@ import typer
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal, write_json
 from cmgan.errors import MissingError, UsageError
+from cmgan.runtime.formats import FORMATS, format_of
 
-FORMATS = ("onnx",)
+PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
 _EXPORT_EXAMPLES = """Examples:
 
 cmgan export --format onnx --model small-512 -o out
@@ -36,37 +36,63 @@ def register(app: typer.Typer) -> None:
 
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and parity.npz.")],
-    format: Annotated[str, typer.Option("--format", "-f", help="onnx.")] = "onnx",
+    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "onnx",
     model: Model = None,
     res: Resolution = None,
-    precision: Annotated[str, typer.Option("--precision", help="fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help=f"{', '.join(PRECISIONS)}.")] = "fp32",
     pipeline: Annotated[str, typer.Option("--pipeline", help="full: bytes to bytes; core: the bare network.")] = "full",
     fft: Annotated[str, typer.Option("--fft", help="matmul: constant products; dft: ONNX's DFT.")] = "matmul",
     opset: Annotated[int, typer.Option("--opset", help="ONNX operator set.")] = 20,
+    batch_min: Annotated[int | None, typer.Option("--batch-min", help="Least batch of the engine.")] = None,
+    batch_opt: Annotated[int | None, typer.Option("--batch-opt", help="Batch the engine is tuned to.")] = None,
+    batch_max: Annotated[int | None, typer.Option("--batch-max", help="Largest batch of the engine.")] = None,
+    target: Annotated[str, typer.Option("--target", help="GPUs to build for: sm_89,sm_120.")] = "",
+    timing_cache: Annotated[Path | None, typer.Option("--timing-cache", help="Measurements to reuse.")] = None,
+    workspace: Annotated[int | None, typer.Option("--workspace", help="MiB that the builder may use.")] = None,
+    builder_level: Annotated[int | None, typer.Option("--builder-level", help="0 to 5: how long it searches.")] = None,
+    calib_data: Annotated[Path | None, typer.Option("--calib-data", help="Folder of pictures for int8.")] = None,
+    keep_fp32: Annotated[
+        list[str] | None, typer.Option("--keep-fp32", help="Layers that stay in fp32 (regex).")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Export a model, and prove that the file paints what the model paints."""
-    _one_of("format", format, FORMATS)
-    _one_of("precision", precision, ("fp32",))
+    kind = format_of(format)
     _one_of("pipeline", pipeline, ("full", "core"))
     _one_of("fft", fft, ("matmul", "dft"))
     name = model_or_default(model, res)
     try:
         from cmgan.export.artefact import check_folder, export_model
         from cmgan.export.onnx import OnnxOptions
+        from cmgan.export.options import ExportOptions
         from cmgan.model.weights import resolve
     except ImportError as error:
-        raise MissingError("export", f"exporting needs {error.name}: pip install 'cmgan[cpu,export]'") from error
-    options = OnnxOptions(pipeline=pipeline, fft=fft, opset=opset)
-    check_folder(output, output / "model.onnx", overwrite=overwrite)
+        message = f"exporting needs {error.name}: pip install 'cmgan[export,{kind.extra}]'"
+        raise MissingError("export", message) from error
+    options = ExportOptions(
+        format=kind.name,
+        precision=precision,
+        graph=OnnxOptions(pipeline=pipeline, fft=fft, opset=opset),
+        batch_min=batch_min,
+        batch_opt=batch_opt,
+        batch_max=batch_max,
+        target=tuple(filter(None, target.split(","))),
+        timing_cache=timing_cache,
+        workspace=workspace,
+        builder_level=builder_level,
+        calib_data=calib_data,
+        keep_fp32=tuple(keep_fp32 or ()),
+    )
+    check_folder(output, output / options.file_name, overwrite=overwrite)
     with terminal.progress("loading the model") as step:
         loaded = resolve(name)
         check_resolution(res, loaded.generator.config.resolution)
         made = export_model(loaded, output, options, overwrite=overwrite, progress=step)
     _show_verdict(made.metadata.verdict)
     trained = "" if loaded.trained else ", untrained weights"
-    terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {loaded.generator.config.name}{trained}; parity passed")
+    parity = f"parity {made.metadata.verdict['values']}"
+    terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {loaded.generator.config.name}{trained}; {parity}")
     terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {made.file}")
     write_json(json, {"file": str(made.file), "bytes": made.bytes, "verdict": made.metadata.verdict})
 
@@ -107,9 +133,7 @@ def check(
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        near = difflib.get_close_matches(value, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(option, f"--{option} {value!r}: known are {', '.join(known)}{hint}")
+        raise UsageError(option, f"--{option} {value!r}: known are {', '.join(known)}")
 
 
 def _show_verdict(verdict: dict[str, Any]) -> None:

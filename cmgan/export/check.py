@@ -12,7 +12,7 @@ from cmgan.export.cases import load_cases, stacked, thinned
 from cmgan.export.parity import compare, summary
 from cmgan.export.tolerances import TOLERANCES
 from cmgan.runtime.engine import EngineOptions
-from cmgan.runtime.onnx_engine import OnnxEngine
+from cmgan.runtime.open import open_artefact
 
 
 def check_artefact(path: Path, options: EngineOptions | None = None) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def check_artefact(path: Path, options: EngineOptions | None = None) -> dict[str
         ModelError: the artefact or the parity file is unusable.
         NumbersError: naming the first case that differs by more than the tolerance.
     """
-    engine = OnnxEngine(path, options)
+    engine = open_artefact(path, options)
     cases, references = load_cases(path.parent / "parity.npz")
     comparisons = []
     for case, reference in zip(cases, references, strict=True):

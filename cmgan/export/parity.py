@@ -35,7 +35,7 @@ class Comparison:
             return f"{self.name}: {self.problem}"
         if self.kind == "uint8":
             limits: dict[str, float] = {"max_abs": tolerance.levels, "hole_max_abs": tolerance.levels}
-            floors = {"equal": tolerance.equal, "hole_equal": tolerance.equal}
+            floors = {"equal": tolerance.equal, "hole_equal": tolerance.equal, "hole_psnr": tolerance.psnr}
         else:
             limits = {"max_abs": tolerance.max_abs, "hole_max_abs": tolerance.max_abs}
             limits |= {"mean_abs": tolerance.mean_abs, "hole_mean_abs": tolerance.mean_abs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from cmgan.errors import ModelError
@@ -33,6 +33,7 @@ class Metadata:
     verdict: dict[str, Any]  # what the parity gate measured
     mask_rule: str = MASK_RULE
     layout: str = ""
+    details: dict[str, Any] = field(default_factory=dict)  # of the format: versions, targets, profile, instruction set
     schema: int = SCHEMA
 
     def to_strings(self) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmgan.errors import MissingError, ModelError
-from cmgan.runtime.engine import EngineOptions, check_inputs
+from cmgan.runtime.engine import EngineOptions
+from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata, is_ours
 from cmgan.runtime.onnx_file import check_own_graph, load_onnx
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-class OnnxEngine:
+class OnnxEngine(FileEngine):
     """An engine over an ONNX file that cmgan exported, pipeline or core graph. Safe to call from several threads."""
 
     def __init__(self, path: Path, options: EngineOptions | None = None) -> None:
@@ -31,34 +32,14 @@ class OnnxEngine:
         try:
             check_own_graph(model)
             options = options or EngineOptions()
-            self.metadata = _metadata(model, allow_foreign=options.allow_foreign)
+            metadata = _metadata(model, allow_foreign=options.allow_foreign)
             self._session = session(model, options)
         except ModelError as error:
             raise ModelError(error.slug, error.message, file=path) from error
-        self.info = self.metadata.engine_info(providers=self._session.get_providers())
+        super().__init__(metadata, providers=self._session.get_providers())
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """See `cmgan.runtime.engine.Engine`."""
-        output = self.output(image, mask, z)
-        if self.metadata.pipeline == "full":
-            return output
-        painted = np.rint((output.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.where((mask >= 128)[..., None], painted, image)
-
-    def output(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """What the graph gives for the arguments of a call: the picture, or of a core graph the raw RGB, float32
-        (N, 3, R, R)."""
-        check_inputs(self.info, image, mask, z)
-        feed = graph_inputs(self.metadata.pipeline, image, mask, z)
-        return self._session.run(None, feed)[0]
-
-
-def graph_inputs(pipeline: str, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
-    """The arguments of an engine's call as inputs of a pipeline graph (full) or a core graph."""
-    if pipeline == "full":
-        return {"image": image, "mask": mask, "z": z}
-    levels = np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32)
-    return {"image": levels / 127.5 - 1, "mask": (mask[:, None] >= 128).astype(np.float32), "z": z}
+    def _run(self, inputs: Arrays) -> np.ndarray:
+        return self._session.run(None, inputs)[0]
 
 
 def session(model: onnx.ModelProto, options: EngineOptions) -> Any:

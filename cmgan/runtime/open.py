@@ -8,6 +8,8 @@ from cmgan.config import PRESETS
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.files import read_start, refuse_wrong_kind
 from cmgan.runtime.engine import Engine, EngineOptions
+from cmgan.runtime.file_engine import FileEngine
+from cmgan.runtime.formats import FORMATS, format_of_file, loaded
 
 
 def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
@@ -22,15 +24,23 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
     path = Path(model)
     if str(model) in PRESETS or path.is_dir():
         return _eager(str(model), options)
-    if path.suffix == ".onnx":
-        from cmgan.runtime.onnx_engine import OnnxEngine
-
-        return OnnxEngine(path, options)
+    if format_of_file(path):
+        return open_artefact(path, options)
     if path.exists():
         refuse_wrong_kind(read_start(path), path)
-        raise ModelError("not_a_model", "is no model folder and no exported file (.onnx)", file=path)
+        suffixes = ", ".join(f.suffix for f in FORMATS.values())
+        raise ModelError("not_a_model", f"is no model folder and no exported file ({suffixes})", file=path)
     message = f"is no preset, folder or exported file; the presets are {', '.join(PRESETS)}"
     raise UsageError("model", message, file=path)
+
+
+def open_artefact(path: Path, options: EngineOptions | None = None) -> FileEngine:
+    """The engine for an exported file; errors as for `open_engine`."""
+    format = format_of_file(path)
+    if format is None:
+        suffixes = ", ".join(f.suffix for f in FORMATS.values())
+        raise UsageError("artefact", f"is no exported file; their names end in {suffixes}", file=path)
+    return loaded(format.engine)(path, options)
 
 
 def _eager(model: str, options: EngineOptions) -> Engine:

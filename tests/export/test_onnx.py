@@ -14,10 +14,15 @@ import torch
 
 from cmgan.config import PRESETS
 from cmgan.errors import NumbersError, UsageError
-from cmgan.export.artefact import eager_outputs, export_model, prove_onnx
+from cmgan.export.artefact import export_model
+from cmgan.export.candidate import Candidate
 from cmgan.export.cases import parity_cases, stacked
 from cmgan.export.check import check_artefact
+from cmgan.export.gate import prove
 from cmgan.export.onnx import OnnxOptions, onnx_from_generator, with_hot_weights
+from cmgan.export.onnx_target import runner
+from cmgan.export.options import ExportOptions
+from cmgan.export.source import eager_outputs
 from cmgan.export.tolerances import TOLERANCES
 from cmgan.model.decoder import MaskedAttention
 from cmgan.model.initialise import seeded_generator
@@ -50,6 +55,11 @@ def cases():
 @pytest.fixture(scope="module")
 def references(tiny, cases):
     return [eager_outputs(tiny, [case]) for case in cases]
+
+
+def _proved(model, generator, cases, references):
+    candidate = Candidate(runner(model), lambda: runner(with_hot_weights(model, generator)), lambda path, metadata: ())
+    return prove(candidate, cases, references, "fp32")
 
 
 def test_the_checker_accepts_it(tiny_artefact):
@@ -113,7 +123,9 @@ def test_two_exports_are_the_same_bytes(traced, model):
 
 
 def test_core_graph(tiny, tmp_path, cases):
-    made = export_model(resolve("tiny-64"), tmp_path / "core", OnnxOptions(pipeline="core", opset=18))
+    made = export_model(
+        resolve("tiny-64"), tmp_path / "core", ExportOptions(graph=OnnxOptions(pipeline="core", opset=18))
+    )
     model = onnx.load(made.file)
     assert {e.domain: e.version for e in model.opset_import}[""] == 18
     session = onnxruntime.InferenceSession(str(made.file), providers=["CPUExecutionProvider"])
@@ -130,7 +142,7 @@ def test_core_graph(tiny, tmp_path, cases):
 def test_dft_graph_keeps_the_operator(tiny, cases, references):
     model = onnx_from_generator(tiny, OnnxOptions(fft="dft"))
     assert sum(node.op_type == "DFT" for node in model.graph.node) > 0
-    assert prove_onnx(model, tiny, cases, references)["values"] == "passed"
+    assert _proved(model, tiny, cases, references)["values"] == "passed"
 
 
 @pytest.mark.parametrize(("opset", "fft"), [(17, "matmul"), (99, "matmul"), (18, "dft")])
@@ -196,7 +208,7 @@ def test_a_planted_fault_fails_the_gate(plant, tiny, traced, cases):
         plant(faulty)
     references = [eager_outputs(faulty, [case]) for case in cases]
     with pytest.raises(NumbersError, match="paints another picture") as refusal:
-        prove_onnx(traced, faulty, cases, references)
+        _proved(traced, faulty, cases, references)
     assert refusal.value.exit_code == 7
 
 
@@ -215,7 +227,7 @@ def test_hot_weights_touch_the_demodulated_styles_and_scales_only(tiny, traced):
 
 
 def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
-    from cmgan.export import artefact
+    from cmgan.export import source
 
     def faulty(generator, options):
         spoilt = copy.deepcopy(generator)
@@ -223,7 +235,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
             _without_attention(spoilt)
         return onnx_from_generator(spoilt, options)
 
-    monkeypatch.setattr(artefact, "onnx_from_generator", faulty)
+    monkeypatch.setattr(source, "onnx_from_generator", faulty)
     with pytest.raises(NumbersError):
         export_model(resolve("tiny-64"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

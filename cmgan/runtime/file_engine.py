@@ -1,0 +1,49 @@
+"""What all engines that run artefacts have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cmgan.runtime.engine import check_inputs
+from cmgan.runtime.metadata import Metadata
+
+Arrays = dict[str, np.ndarray]
+
+
+class FileEngine:
+    """An engine over an artefact, pipeline or core graph; its children know how to run it.
+
+    A child reads the metadata, makes its runtime ready and implements `_run`.
+    """
+
+    def __init__(self, metadata: Metadata, **details: Any) -> None:
+        self.metadata = metadata
+        self.info = metadata.engine_info(**details)
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """See `cmgan.runtime.engine.Engine`."""
+        output = self.output(image, mask, z)
+        if self.metadata.pipeline == "full":
+            return output
+        painted = np.rint((output.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.where((mask >= 128)[..., None], painted, image)
+
+    def output(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """What the graph gives for the arguments of a call: the picture, or of a core graph the raw RGB, float32
+        (N, 3, R, R)."""
+        check_inputs(self.info, image, mask, z)
+        return self._run(graph_inputs(self.metadata.pipeline, image, mask, z))
+
+    def _run(self, inputs: Arrays) -> np.ndarray:
+        """The graph's `output` for inputs named `image`, `mask` and `z`."""
+        raise NotImplementedError
+
+
+def graph_inputs(pipeline: str, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> Arrays:
+    """The arguments of an engine's call as inputs of a pipeline graph (full) or a core graph."""
+    if pipeline == "full":
+        return {"image": image, "mask": mask, "z": z}
+    levels = np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32)
+    return {"image": levels / 127.5 - 1, "mask": (mask[:, None] >= 128).astype(np.float32), "z": z}

@@ -1,0 +1,76 @@
+"""The formats of artefacts: one line each. The commands, their refusals and the documentation read this table."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmgan.errors import UsageError
+
+# Options of an export that only some formats honour: field of `cmgan.export.options.ExportOptions` -> flag.
+FLAGS = {
+    "batch_min": "--batch-min",
+    "batch_opt": "--batch-opt",
+    "batch_max": "--batch-max",
+    "target": "--target",
+    "timing_cache": "--timing-cache",
+    "workspace": "--workspace",
+    "builder_level": "--builder-level",
+    "calib_data": "--calib-data",
+    "keep_fp32": "--keep-fp32",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of artefact. `builder` and `engine` are "module:name", loaded when they are used."""
+
+    name: str
+    about: str
+    suffix: str  # of the artefact; with it, files are told apart
+    precisions: tuple[str, ...]
+    builder: str  # (Source, ExportOptions, progress) -> Candidate
+    engine: str  # (path, EngineOptions) -> FileEngine
+    extra: str  # of `pip install 'cmgan[...]'`, to run the artefact
+    flags: frozenset[str] = frozenset()  # fields of FLAGS that it honours
+    aliases: tuple[str, ...] = ()
+
+
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Format(
+            "onnx",
+            "ONNX, for ONNX Runtime and every tool that reads it",
+            ".onnx",
+            ("fp32",),
+            "cmgan.export.onnx_target:build",
+            "cmgan.runtime.onnx_engine:OnnxEngine",
+            "cpu",
+        ),
+    )
+}
+
+
+def format_of(name: str) -> Format:
+    """The format of that name or alias; an unknown one raises `UsageError` with the list."""
+    for format in FORMATS.values():
+        if name in (format.name, *format.aliases):
+            return format
+    near = difflib.get_close_matches(name, [n for f in FORMATS.values() for n in (f.name, *f.aliases)], 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError("format", f"--format {name!r}: known are {', '.join(FORMATS)}{hint}")
+
+
+def format_of_file(path: Path) -> Format | None:
+    """The format whose artefacts end as this path does."""
+    return next((f for f in FORMATS.values() if path.name.endswith(f.suffix)), None)
+
+
+def loaded(name: str) -> Any:
+    """What "module:name" stands for."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
