@@ -82,6 +82,13 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise SystemRefusal("not_writable", f"the folder {folder} is not writable", file=path)
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `CMGAN_CACHE_DIR`, or `cmgan` in `XDG_CACHE_HOME` (else `~/.cache`)."""
+    if given := os.environ.get("CMGAN_CACHE_DIR"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cmgan")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, for one file; renamed to `path` when the block ends well, gone when it does not.

@@ -1,0 +1,1 @@
+"""Training data: archives that are read in place, the pictures in them, samples, batches."""

@@ -1,0 +1,93 @@
+"""The pictures of an archive: which of its entries they are, their split, their annotations."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from cmgan.errors import PictureError, UsageError
+from cmgan.imaging.limits import Limits
+from cmgan.train.data.annotations import Annotations
+from cmgan.train.data.archive import PICTURE_SUFFIXES, Archive, open_archive
+from cmgan.train.masks.segments import Segments
+
+SPLITS = ("train", "validation", "all")
+
+
+class Pictures:
+    """Pictures by number, in the order of their names; may be pickled, and read by several processes at once."""
+
+    def __init__(self, archive: Archive, members: np.ndarray, annotations: Annotations, limits: Limits) -> None:
+        self._archive = archive
+        self._members = members
+        self._annotations = annotations
+        self.limits = limits
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def name(self, index: int) -> str:
+        """The path within the archive, with `/`."""
+        return self._archive.names[int(self._members[index])]
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the file; `PictureError` where they cannot be had or are more than the limit."""
+        return self._archive.read(int(self._members[index]), self.limits.max_file_bytes)
+
+    def segments(self, index: int) -> Segments | None:
+        """The panoptic annotation, or None where the picture has none; a damaged one raises `PictureError`."""
+        return self._annotations.segments(self.name(index), self.limits)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 over names and sizes: the same for the same collection, in whatever kind of archive."""
+        digest = hashlib.sha256()
+        for member in self._members.tolist():
+            digest.update(f"{self._archive.names[member]}\0{self._archive.sizes[member]}\0".encode(errors="replace"))
+        return digest.hexdigest()
+
+
+def open_pictures(
+    path: Path,
+    annotations: Path | None = None,
+    *,
+    split: str = "train",
+    validation: float = 0.0,
+    limits: Limits | None = None,
+) -> Pictures:
+    """The pictures of a folder, zip, tar or folder of tars, without unpacking.
+
+    A picture belongs to the validation split if the hash of its name falls under the share `validation`, whatever
+    else the archive holds. Annotations lie in an archive of their own, at the pictures' names, or beside the pictures
+    (see `annotations.py`).
+
+    Raises:
+        PictureError: those of `open_archive`; no_pictures, also where a split is empty.
+        UsageError: split, validation.
+    """
+    if split not in SPLITS:
+        raise UsageError("split", f"{split!r} is no split; the splits are {', '.join(SPLITS)}")
+    if not 0 <= validation < 1:
+        raise UsageError("validation", f"a share of {validation}; a number from 0 to below 1 is needed")
+    archive = open_archive(path)
+    source = Annotations(open_archive(annotations) if annotations else archive, beside=annotations is None)
+    members = [
+        number
+        for number, name in enumerate(archive.names)
+        if name.lower().endswith(PICTURE_SUFFIXES)
+        and not source.owns(name)
+        and (split == "all" or is_validation(name, validation) == (split == "validation"))
+    ]
+    if not members:
+        looked = ", ".join(PICTURE_SUFFIXES)
+        message = f"no picture in it for the split {split!r} ({looked}; hidden files do not count)"
+        raise PictureError("no_pictures", message, file=path)
+    return Pictures(archive, np.array(members, np.int64), source, limits or Limits())
+
+
+def is_validation(name: str, share: float) -> bool:
+    """Whether the name's hash, a number from 0 to below 1, falls under `share`."""
+    digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest) < share * 2**64
