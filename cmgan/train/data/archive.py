@@ -14,7 +14,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol, overload
+from typing import BinaryIO, Protocol, cast, overload
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class Zip:
         name = self.names[index]
         try:
             with self._opened().open(name) as stream:
-                return read_source(stream, max_bytes)
+                return read_source(cast(BinaryIO, stream), max_bytes)
         except PictureError as error:
             raise PictureError(error.slug, error.message, file=f"{self.path}/{name}") from None
         # A password, an unknown compression, a wrong checksum, damaged data.

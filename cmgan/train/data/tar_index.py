@@ -61,7 +61,7 @@ def _scan(path: Path, size: int) -> TarIndex:
     try:
         with tarfile.open(path, "r:", errorlevel=1) as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # it would keep every header
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
                 if member.isreg() and not member.issparse():
                     names.append(member.name)
                     places.extend((member.offset_data, member.size))
