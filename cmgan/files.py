@@ -25,7 +25,8 @@ _WRONG_KINDS = (
     (
         "pickle",
         rb"PK\x03\x04|\x80[\x02-\x05](?!\0{6}\{)",
-        "is a PyTorch checkpoint or another pickle, which can run code when it is opened; cmgan opens none",
+        "is a PyTorch checkpoint or another pickle, which can run code when it is opened; "
+        "convert a .pt state dictionary first: cmgan convert FILE -o FOLDER",
     ),
 )
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.cmgan-tmp-(?P<pid>\d+)-[a-z0-9_]+")

@@ -14,6 +14,9 @@ from cmgan.errors import MissingError
 _INIT_EXAMPLES = """Examples:
 
 cmgan init my-model --preset small-512 --seed 7"""
+_CONVERT_EXAMPLES = """Examples:
+
+cmgan convert generator.pt -o my-model --licence CC-BY-4.0"""
 _INFO_EXAMPLES = """Examples:
 
 cmgan info
@@ -25,6 +28,7 @@ cmgan info out/model.onnx"""
 
 def register(app: typer.Typer) -> None:
     app.command(epilog=_INIT_EXAMPLES)(init)
+    app.command(epilog=_CONVERT_EXAMPLES)(convert)
     app.command(epilog=_INFO_EXAMPLES)(info)
     app.command()(doctor)
 
@@ -46,6 +50,27 @@ def init(
     weights.save_generator(generator, folder, trained=False, licence=weights.SEEDED_LICENCE, overwrite=overwrite)
     terminal.say(f"{folder}: {config.name}, untrained weights of seed {seed}")
     terminal.say(f"next: cmgan export --format onnx --model {folder} -o out")
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A state dictionary that torch.save wrote (.pt, .pth).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
+    licence: Annotated[str, typer.Option("--licence", help="Of the weights, for the model's configuration.")],
+    preset: Annotated[str | None, typer.Option("--preset", help="Its sizes; else the preset that fits.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a model folder of a PyTorch state dictionary, without running what the file might contain."""
+    from cmgan.config import preset as preset_of
+    from cmgan.files import check_target
+
+    check_target(output, overwrite=overwrite)
+    weights, _ = _model_modules()
+    from cmgan.model.convert import read_state_dict
+
+    generator = read_state_dict(source, preset_of(preset) if preset else None)
+    weights.save_generator(generator, output, trained=True, licence=licence, overwrite=overwrite)
+    terminal.say(f"{output}: {generator.config.name}, weights of {source}")
+    terminal.say(f"next: cmgan export --format onnx --model {output} -o out")
 
 
 def info(

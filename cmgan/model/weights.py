@@ -79,14 +79,22 @@ def weights_digest(generator: Generator) -> str:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def save_generator(generator: Generator, folder: Path, *, trained: bool, licence: str, overwrite: bool = False) -> None:
-    """Write the model folder, whole or not at all; the weights as float32.
+def save_generator(
+    generator: Generator,
+    folder: Path,
+    *,
+    trained: bool,
+    licence: str,
+    overwrite: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write the model folder, whole or not at all; the weights as `dtype`.
 
     Raises:
         NumbersError: a weight is not finite.
         UsageError, SystemRefusal: the target cannot be written.
     """
-    state = {name: tensor.detach().cpu().float().contiguous() for name, tensor in generator.state_dict().items()}
+    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in generator.state_dict().items()}
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             raise NumbersError("weights_non_finite", f"the weight {name} is not finite; the model is not saved")
@@ -153,7 +161,7 @@ def load_generator(folder: Path) -> LoadedModel:
             message = f"the tensor {shown(doubled[0])} stands in another file too"
             raise ModelError("doubled_tensor", message, file=folder / name)
         headers.update(header)
-    _check_architecture(generator, headers, folder)
+    check_architecture(generator, headers, folder)
     for name in shards:
         state.update(_tensors(contents.pop(name), folder / name))
     generator.load_state_dict(state, assign=True)
@@ -273,7 +281,7 @@ def _header(data: bytes, path: Path) -> dict[str, list[int]]:
     return shapes
 
 
-def _check_architecture(generator: Generator, shapes: dict[str, list[int]], folder: Path) -> None:
+def check_architecture(generator: Generator, shapes: dict[str, list[int]], folder: Path) -> None:
     """Refuse the weights of another network: names, shapes and number of tensors must be the generator's."""
     wanted = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
     missing, extra = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
@@ -294,10 +302,15 @@ def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     except SafetensorError:
         message = "is damaged: its table of tensors does not fit its bytes; get the file again"
         raise ModelError("damaged", message, file=path) from None
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ModelError("weights_non_finite", f"the weight {name} has a value that is not finite", file=path)
+    check_finite(tensors, path)
     narrow = sorted({str(tensor.dtype) for tensor in tensors.values()} - {"torch.float32"})
     if narrow:
         logger.info("%s: weights stored as %s are used as float32", path.name, ", ".join(narrow))
     return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def check_finite(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse infinities and NaN, as `ModelError` with the name of the tensor."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ModelError("weights_non_finite", f"the weight {name} has a value that is not finite", file=path)
