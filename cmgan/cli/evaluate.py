@@ -1,0 +1,69 @@
+"""`cmgan eval`: what an engine's fillings are worth."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmgan.cli.options import Device, Json, Model, Overwrite, Threads, model_or_default
+from cmgan.cli.render import terminal, write_json
+
+_Option = typer.Option
+_EXAMPLES = """Examples:
+
+cmgan eval --model out/model.onnx --images photos/ --masks masks/ -o runs/judged
+
+cmgan eval --images photos/ --masks masks/ --by-name --extractor lite2 --extractor lpips-alex=alexnet.pth -o judged"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("eval", epilog=_EXAMPLES)(evaluate)
+
+
+def evaluate(
+    images: Annotated[Path, _Option("--images", help="A folder of whole pictures.")],
+    masks: Annotated[Path, _Option("--masks", help="A folder of masks; white is the hole.")],
+    output: Annotated[Path, _Option("--output", "-o", help="The report's folder.")],
+    model: Model = None,
+    by_name: Annotated[bool, _Option("--by-name", help="Masks named after pictures; else each with each.")] = False,
+    baselines: Annotated[str, _Option("--baselines", help="Simple fillings to compare with.")] = (
+        "telea,navier-stokes,mean"
+    ),
+    extractor: Annotated[
+        list[str] | None,
+        _Option(
+            "--extractor",
+            help="lite2 (default), lite0, none, inception=FILE, lpips-alex=FILE or lpips-vgg=FILE; repeatable.",
+        ),
+    ] = None,
+    seed: Annotated[int, _Option("--seed", help="0 to 2**63 - 1: of the fillings and of the intervals.")] = 0,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Judge an engine on pictures and masks: errors, similarities, distances of features, by size of hole."""
+    from cmgan.files import check_target
+    from cmgan.runtime.engine import EngineOptions
+    from cmgan.runtime.open import open_engine
+    from cmgan.train.evaluation.files import write_evaluation
+    from cmgan.train.evaluation.render import render
+    from cmgan.train.evaluation.report import to_json
+    from cmgan.train.evaluation.run import EvaluationRequest, open_extractors
+    from cmgan.train.evaluation.run import evaluate as judge
+    from cmgan.train.evaluation.summary import summarise
+
+    check_target(output, overwrite=overwrite)
+    request = EvaluationRequest(images, masks, by_name, seed, tuple(name for name in baselines.split(",") if name))
+    extractors = open_extractors(None if extractor is None else [e for e in extractor if e != "none"], device)
+    engine = open_engine(model_or_default(model, None), EngineOptions(device=device, threads=threads))
+    with terminal.progress("reading") as step:
+        found = judge(engine, request, extractors, step)
+    report = summarise(engine.info, request, extractors, found)
+    terminal.show(render(report))
+    for path in write_evaluation(report, found, output, overwrite=overwrite):
+        terminal.say(str(path))
+    write_json(json, json_text.loads(to_json(report)))
