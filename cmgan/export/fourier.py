@@ -27,9 +27,10 @@ class _Waves(nn.Module):
         angle = torch.outer(frequencies, torch.arange(half)).remainder(side).double() / side * (2 * math.pi)
         waves = torch.stack([angle.cos(), angle.sin()]) / math.sqrt(side)
         ends = (frequencies % half == 0)[:, None]  # 0 and H / 2 are their own mirror images
-        self.rows = _constant(waves.flatten(0, 1), dtype)
+        self.rows = _constant(waves.flatten(0, 1) * _shrinkage(side), dtype)
         self.columns = _constant(waves.transpose(1, 2), dtype)
-        self.rows_back = _constant(torch.where(ends, waves / 2, waves).flatten(0, 1).t(), dtype)  # of both k and -k
+        back = torch.where(ends, waves / 2, waves) / _shrinkage(side)  # of both k and -k
+        self.rows_back = _constant(back.flatten(0, 1).t(), dtype)
         self.columns_back = _constant(torch.where(ends, waves, waves * 2), dtype)  # l stands for -l too
 
 
@@ -58,7 +59,7 @@ class SpectralProducts(nn.Module):
         mix = torch.einsum("opc,sprl->lsocr", weight, parts)
         unmix = torch.einsum("cd,sprl->lcrspd", torch.eye(width, dtype=torch.float64), parts)
         self.mix = _constant(mix.reshape(2, 4 * width, 2 * width, 1, 1), dtype)
-        self.bias = _constant(spectrum.bias.repeat(2), dtype)
+        self.bias = _constant(spectrum.bias.repeat(2) * _shrinkage(side), dtype)
         self.unmix = _constant(unmix.reshape(2, 2 * width, 4 * width, 1, 1), dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,6 +78,12 @@ class SpectralProducts(nn.Module):
         y = torch.cat(_sum_and_difference(a, b), 3)  # (N, 2w, H / 2 + 1, H)
         a, b = (_channels_to_rows(part) for part in y.split(parities, 2))
         return torch.cat(_sum_and_difference(even.rows_back @ a, odd.rows_back @ b), 2)
+
+
+def _shrinkage(side: int) -> float:
+    """What the spectrum is carried times: about 1 / sqrt(H), so that the zero frequency, H times the mean otherwise,
+    stays in the range of half precision; a power of two, which changes no rounding in float32."""
+    return 2.0 ** -(side.bit_length() // 2)
 
 
 def _constant(values: Tensor, dtype: torch.dtype) -> nn.Buffer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,9 @@ from cmgan.model.functional import (
     demodulation_of_energy,
     fir,
 )
+from cmgan.model.layers import ModulatedWeight
+
+_LEAST_STYLE = 1e-8  # a layer whose styles are smaller is not made larger
 
 
 def lower_cascade(cascade: Cascade) -> None:
@@ -79,8 +83,18 @@ def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
     return y.unflatten(2, x.shape[2:])
 
 
+def _modulate(layers: Sequence[ModulatedWeight], g: Tensor) -> list[Modulated]:
+    """Demodulated layers (the 3x3 ones) are given styles of at most 1: the same function, within half's range."""
+    given = [layer(g) for layer in layers]
+    return [(w, _at_most_one(style), bias) if w.shape[2] == 3 else (w, style, bias) for w, style, bias in given]
+
+
+def _at_most_one(style: Tensor) -> Tensor:
+    return style / style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
+
+
 # What the lowered decoder calls.
-LOWERED: Ops = replace(ACTIVATION_SPACE, global_layers=_global_layers, to_rgb=_to_rgb)
+LOWERED: Ops = replace(ACTIVATION_SPACE, modulate=_modulate, global_layers=_global_layers, to_rgb=_to_rgb)
 
 
 class LoweredSpatialBlock(nn.Module):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,16 +23,22 @@ from cmgan.model.generator import Generator
 from cmgan.model.layers import ModulatedWeight
 
 OPSETS = (18, 23)  # the least and the newest that are offered
+_SCOPES = "pkg.torch.onnx.name_scopes"  # the exporter's note on a node: the modules around it, then its value's name
 RAW = "raw"  # the raw RGB, a value inside pipeline graphs
 
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """What graph to write: `pipeline` full or core, `fft` matmul or dft."""
+    """What graph to write: `pipeline` full or core, `fft` matmul or dft, `precision` fp32, fp16 or bf16.
+
+    `keep_fp32` are regular expressions for names of nodes, see `cmgan.export.precision.in_half`.
+    """
 
     pipeline: str = "full"
     fft: str = "matmul"
     opset: int = 20
+    precision: str = "fp32"
+    keep_fp32: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         least, newest = OPSETS
@@ -38,10 +46,13 @@ class OnnxOptions:
             raise UsageError("opset", f"opset {self.opset}: {least} to {newest} are offered")
         if self.fft == "dft" and self.opset < 20:
             raise UsageError("opset", f"opset {self.opset}: --fft dft needs 20 or more, as ONNX's inverse DFT does")
+        if self.fft == "dft" and self.precision != "fp32":
+            raise UsageError("precision", f"--precision {self.precision} with --fft dft overflows; use --fft matmul")
 
 
 def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.ModelProto:
-    """Trace and clean up. The initializers keep the generator's parameter names; the batch is dynamic.
+    """Trace in fp32 and clean up. The initializers keep the generator's parameter names, nodes are called after their
+    module (`encoder.blocks.0.conv/Conv_0`); the batch is dynamic.
 
     Inputs are those of `cmgan.export.lowering.Lowered`; the only output is named "output".
     """
@@ -118,6 +129,7 @@ def _fold_constants(program: torch.onnx.ONNXProgram) -> None:
 
 def _clean(model: onnx.ModelProto) -> None:
     """Readable names; no traces of the machine it was made on."""
+    _name_nodes(model.graph)
     renamed = {t.name: t.name.removeprefix("generator.") for t in model.graph.initializer}
     for tensor in model.graph.initializer:
         tensor.name = renamed[tensor.name]
@@ -135,6 +147,18 @@ def _clean(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
     model.graph.name = "cmgan"
     model.producer_name, model.producer_version = "cmgan", ""
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """`module/Operator_i`; nodes that the optimiser made stand behind the module they belong to."""
+    module, seen = "", Counter[str]()
+    for node in graph.node:
+        notes = {note.key: note.value for note in node.metadata_props}
+        if _SCOPES in notes:
+            *_, module, _value = ast.literal_eval(notes[_SCOPES])
+        name = f"{module.removeprefix('generator.') or 'pipeline'}/{node.op_type}"
+        node.name = f"{name}_{seen[name]}"
+        seen[name] += 1
 
 
 @contextlib.contextmanager

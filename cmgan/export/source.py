@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ import onnx
 
 from cmgan.export.cases import Case, parity_cases, stacked
 from cmgan.export.onnx import OnnxOptions, onnx_from_generator
+from cmgan.export.precision import in_half
 from cmgan.model.generator import Generator
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import LoadedModel
@@ -37,7 +38,10 @@ class Source:
         return [eager_outputs(self.generator, [case]) for case in self.cases]
 
     def graph(self, options: OnnxOptions) -> onnx.ModelProto:
-        """A copy of the ONNX graph of these options, without metadata."""
+        """A copy of the ONNX graph of these options, without metadata; all precisions come from one trace."""
+        if options.precision != "fp32":
+            traced = self.graph(replace(options, precision="fp32", keep_fp32=()))
+            return in_half(traced, options.precision, options.keep_fp32)
         if options not in self._graphs:
             self._graphs[options] = onnx_from_generator(self.generator, options)
         copy = onnx.ModelProto()
