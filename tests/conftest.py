@@ -6,6 +6,7 @@ Property tests draw the same examples on every machine and take the time they ne
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,13 +36,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A seeded tiny-64 exported through the gate: `model.onnx` and `parity.npz`. Not to be changed."""
-    from cmgan.export.artefact import export_model
+def tiny_source() -> Any:
+    """A seeded tiny-64 as a `cmgan.export.source.Source`: traced once for all formats. Not to be changed."""
+    from cmgan.export.source import Source
     from cmgan.model.weights import resolve
 
+    return Source(resolve("tiny-64"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_source: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_source` exported through the gate: `model.onnx` and `parity.npz`. Not to be changed."""
+    from cmgan.export.artefact import export_model
+
     folder = tmp_path_factory.mktemp("artefact") / "tiny"
-    export_model(resolve("tiny-64"), folder)
+    export_model(tiny_source, folder)
     return folder
 
 
