@@ -1,7 +1,7 @@
 """CM-GAN: a readable reference of the inpainting network, and exports that paint the same picture.
 
 The public names, loaded when they are first used: `Inpainter` and `open_engine` (no torch needed for exported files),
-`load_generator` (torch), `PRESETS`.
+`from_pretrained` and `load_generator` (torch), `PRESETS`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ _WHERE = {
     "Inpainter": "cmgan.runtime.inpainter",
     "InpaintOptions": "cmgan.runtime.inpainter",
     "open_engine": "cmgan.runtime.open",
+    "from_pretrained": "cmgan.model.hub",
     "load_generator": "cmgan.model.weights",
     "PRESETS": "cmgan.config",
 }
 
-__all__ = ["PRESETS", "InpaintOptions", "Inpainter", "load_generator", "open_engine"]
+__all__ = ["PRESETS", "InpaintOptions", "Inpainter", "from_pretrained", "load_generator", "open_engine"]
 
 
 def __getattr__(name: str) -> Any:

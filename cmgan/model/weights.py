@@ -26,6 +26,7 @@ from cmgan.errors import ModelError, NumbersError, UsageError, logger, shown
 from cmgan.files import atomic_folder, read_model_file, read_start, refuse_wrong_kind, sha256
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
+from cmgan.weights import bundled
 
 SCHEMA = 1
 SHARD_LIMIT = 15_000_000  # bytes of a file, so that any code host takes it; a larger single tensor stands alone
@@ -48,7 +49,8 @@ class LoadedModel:
 
 
 def resolve(model: str) -> LoadedModel:
-    """The model that a user named: a preset (seeded, untrained weights; a folder of that name is `./NAME`) or a folder.
+    """The model that a user named: one that comes with the package, a preset (seeded, untrained weights) or a folder.
+    A folder of such a name is `./NAME`.
 
     Raises:
         UsageError: it is neither.
@@ -57,14 +59,15 @@ def resolve(model: str) -> LoadedModel:
     if model in PRESETS:
         generator = seeded_generator(PRESETS[model])
         return LoadedModel(generator, False, SEEDED_LICENCE, weights_digest(generator))
-    path = Path(model)
+    path = bundled().get(model, Path(model))
     if path.is_dir():
         return load_generator(path)
     if path.exists():
         refuse_wrong_kind(read_start(path), path)
         message = "is a single file; the folder with config.json, manifest.json and the weights is needed"
         raise ModelError("not_a_model", message, file=path)
-    raise UsageError("model", f"is neither a folder nor a preset; the presets are {', '.join(PRESETS)}", file=model)
+    known = ", ".join((*bundled(), *PRESETS))
+    raise UsageError("model", f"is no folder and no model's name; known are {known}", file=model)
 
 
 def weights_digest(generator: Generator) -> str:

@@ -10,10 +10,12 @@ from cmgan.files import read_start, refuse_wrong_kind
 from cmgan.runtime.engine import Engine, EngineOptions
 from cmgan.runtime.file_engine import FileEngine
 from cmgan.runtime.formats import FORMATS, format_of_file, loaded
+from cmgan.weights import bundled
 
 
 def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
-    """The engine for what a user named: a preset (untrained), a model folder (both need torch), or an exported file.
+    """The engine for what a user named: a model that comes with the package or an exported file; a preset
+    (untrained) or a model folder, which both need torch.
 
     Raises:
         UsageError: it is no preset and there is no such file or folder.
@@ -22,6 +24,8 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
     """
     options = options or EngineOptions()
     path = Path(model)
+    if str(model) in bundled():
+        return open_artefact(bundled()[str(model)] / "model.onnx", options)
     if str(model) in PRESETS or path.is_dir():
         return _eager(str(model), options)
     if format_of_file(path):
@@ -30,7 +34,8 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
         refuse_wrong_kind(read_start(path), path)
         suffixes = ", ".join(f.suffix for f in FORMATS.values())
         raise ModelError("not_a_model", f"is no model folder and no exported file ({suffixes})", file=path)
-    message = f"is no preset, folder or exported file; the presets are {', '.join(PRESETS)}"
+    known = ", ".join((*bundled(), *PRESETS))
+    message = f"is no folder, no exported file and no model's name; known are {known}"
     raise UsageError("model", message, file=path)
 
 

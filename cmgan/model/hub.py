@@ -1,0 +1,50 @@
+"""Models by name: those that come with the package, folders, and repositories of a model hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cmgan.errors import MissingError, UsageError, shown
+from cmgan.model.weights import LoadedModel, load_generator
+from cmgan.weights import bundled
+
+_FILES = ("config.json", "manifest.json", "*.safetensors")  # nothing else of a repository is fetched
+
+
+def from_pretrained(name: str | Path, *, revision: str | None = None) -> LoadedModel:
+    """The trained model of a name.
+
+    Args:
+        name: a model that comes with the package, a model folder, or a hub's `OWNER/NAME`. Only the last reaches the
+            network, through huggingface_hub, which has its own settings (HF_HUB_OFFLINE=1 keeps to its cache).
+        revision: branch, tag or commit of a hub's repository.
+
+    Raises:
+        UsageError: there is no such model.
+        ModelError: it is there and is no sound model.
+        MissingError: huggingface_hub is not installed, or the repository cannot be had.
+    """
+    if str(name) in bundled():
+        return load_generator(bundled()[str(name)])
+    path = Path(name)
+    if path.is_dir():
+        return load_generator(path)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        known = ", ".join(bundled()) or "none comes with the package"
+        message = f"is no model folder and no OWNER/NAME of a hub; bundled: {known}"
+        raise UsageError("model", message, file=str(name))
+    return load_generator(_fetched(str(name), revision))
+
+
+def _fetched(name: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        message = f"{shown(name)} is fetched with huggingface_hub: pip install huggingface_hub"
+        raise MissingError("hub", message) from None
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MissingError("hub", f"{shown(name)} cannot be had ({reason}); give a model folder instead") from error
