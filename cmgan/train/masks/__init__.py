@@ -3,16 +3,15 @@
 Object-aware masks (Zheng et al. 2022, section 3.3), their parts, and the thin, medium and thick masks of LaMa.
 """
 
-from cmgan.train.masks.annotations import Annotations
 from cmgan.train.masks.config import MaskConfig
 from cmgan.train.masks.draw import KINDS, draw_mask, training_mask
 from cmgan.train.masks.evaluation import MaskSet, evaluation_masks, hole_ratio
-from cmgan.train.masks.segments import Segments, read_segments
+from cmgan.train.masks.segments import AnnotatedPictures, Segments, read_segments
 from cmgan.train.masks.silhouettes import Silhouettes, silhouettes_from
 
 __all__ = [
     "KINDS",
-    "Annotations",
+    "AnnotatedPictures",
     "MaskConfig",
     "MaskSet",
     "Segments",

@@ -50,7 +50,10 @@ def draw_mask(
         UsageError: mask_kind, resolution, annotation_size (`segments` are not R x R).
         PictureError: a silhouette cannot be read.
     """
-    _check(resolution, kind, segments)
+    check_kind(kind, resolution)
+    if segments is not None and segments.ids.shape != (resolution, resolution):
+        height, width = segments.ids.shape
+        raise UsageError("annotation_size", f"segments of {width}x{height} for a mask of {resolution}x{resolution}")
     mode = kind
     if kind == "object-aware":
         mode = str(rng.choice(MODES, p=np.array(config.weights) / sum(config.weights)))
@@ -74,14 +77,12 @@ def _drawer(mode: str, silhouettes: Silhouettes, config: MaskConfig) -> Callable
     return partial(free_form if mode == "free-form" else rectangles, config=config)
 
 
-def _check(resolution: int, kind: str, segments: Segments | None) -> None:
+def check_kind(kind: str, resolution: int) -> None:
+    """Raise `UsageError` (mask_kind, resolution) for what cannot be drawn."""
     if kind not in KINDS:
         raise UsageError("mask_kind", f"{kind!r} is no kind of mask; the kinds are {', '.join(KINDS)}")
     if not 16 <= resolution <= 4096:
         raise UsageError("resolution", f"resolution {resolution}: 16 to 4096 is needed")
-    if segments is not None and segments.ids.shape != (resolution, resolution):
-        height, width = segments.ids.shape
-        raise UsageError("annotation_size", f"segments of {width}x{height} for a mask of {resolution}x{resolution}")
 
 
 def objects(rng: np.random.Generator, resolution: int, silhouettes: Silhouettes, config: MaskConfig) -> np.ndarray:

@@ -1,20 +1,25 @@
-"""Fixed sets of masks, for evaluation and calibration: the same arguments, the same masks, and a digest to prove it."""
+"""Fixed sets of masks, for evaluation and calibration: the same arguments, the same masks, a digest to prove it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from cmgan.errors import UsageError
-from cmgan.files import sha256
-from cmgan.train.masks.annotations import Annotations
-from cmgan.train.masks.draw import draw_mask
+from cmgan.errors import PictureError, UsageError
+from cmgan.files import atomic_folder, sha256
+from cmgan.train.masks.draw import check_kind, draw_mask
+from cmgan.train.masks.segments import AnnotatedPictures, Segments
 from cmgan.train.masks.silhouettes import Silhouettes
 from cmgan.train.rng import sample_rng
 
+SET_FILE = "masks.json"
 _TRIES = 1000  # masks drawn for one of a given share of hole
 
 
@@ -22,8 +27,8 @@ _TRIES = 1000  # masks drawn for one of a given share of hole
 class MaskSet:
     """`count` masks; number i, bool (R, R), True = hole, is drawn whenever it is asked for and depends on i only.
 
-    The set of more masks begins with those of the set of fewer. With `annotations` mask i belongs to the picture
-    i modulo their number and spares its things.
+    The set of more masks begins with those of the set of fewer. With `pictures` mask i belongs to the picture i modulo
+    their number and spares its things; one without annotation raises `PictureError`.
     """
 
     kind: str
@@ -31,7 +36,7 @@ class MaskSet:
     resolution: int
     seed: int
     bins: tuple[tuple[float, float], ...] = ()  # mask i has a share of hole in bin i modulo their number
-    annotations: Annotations | None = None
+    pictures: AnnotatedPictures | None = None
     silhouettes: Silhouettes | None = None
 
     def __len__(self) -> int:
@@ -44,9 +49,7 @@ class MaskSet:
         if not 0 <= index < self.count:
             raise IndexError(index)
         rng = sample_rng(self.seed, 0, index, "mask")
-        segments = None
-        if self.annotations is not None:
-            segments = self.annotations[index % len(self.annotations)].resized(self.resolution)
+        segments = self._segments(index)
         low, high = self.bins[index % len(self.bins)] if self.bins else (0.0, 1.0)
         for _ in range(_TRIES):
             hole = draw_mask(rng, self.resolution, self.kind, segments, self.silhouettes)
@@ -56,15 +59,24 @@ class MaskSet:
 
     def name(self, index: int) -> str:
         """What mask `index` is called: six digits, or STEM_maskNNN after the picture that it belongs to."""
-        if self.annotations is None:
+        if self.pictures is None:
             return f"{index:06d}"
-        turn, picture = divmod(index, len(self.annotations))
-        return f"{self.annotations.stems[picture]}_mask{turn:03d}"
+        turn, picture = divmod(index, len(self.pictures))
+        return f"{PurePosixPath(self.pictures.name(picture)).stem}_mask{turn:03d}"
 
     @property
     def digest(self) -> str:
         """SHA-256 of the whole set; draws every mask."""
         return set_digest(mask_digest(hole) for hole in self)
+
+    def _segments(self, index: int) -> Segments | None:
+        if self.pictures is None:
+            return None
+        picture = index % len(self.pictures)
+        segments = self.pictures.segments(picture)
+        if segments is None:
+            raise PictureError("no_annotation", "has no annotation", file=self.pictures.name(picture))
+        return segments.resized(self.resolution)
 
 
 def evaluation_masks(
@@ -74,7 +86,7 @@ def evaluation_masks(
     seed: int,
     *,
     bins: Iterable[tuple[float, float]] = (),
-    annotations: Annotations | None = None,
+    pictures: AnnotatedPictures | None = None,
     silhouettes: Silhouettes | None = None,
 ) -> MaskSet:
     """The fixed set of these arguments, stratified by the share of hole where `bins` are given, as (0.05, 0.2).
@@ -82,13 +94,41 @@ def evaluation_masks(
     Raises:
         UsageError: mask_count, mask_bins (also when a mask is drawn and none of 1,000 fits); as `draw_mask`.
     """
+    check_kind(kind, resolution)
     chosen = tuple(bins)
     if count < 1:
         raise UsageError("mask_count", f"{count} masks; at least 1 is needed")
     for low, high in chosen:
         if not 0 <= low < high <= 1:
             raise UsageError("mask_bins", f"bin {low:g} to {high:g}; 0 <= low < high <= 1 is needed")
-    return MaskSet(kind, count, resolution, seed, chosen, annotations, silhouettes)
+    return MaskSet(kind, count, resolution, seed, chosen, pictures, silhouettes)
+
+
+def write_masks(
+    masks: MaskSet, folder: Path, *, overwrite: bool = False, progress: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
+    """Write the set as a new folder, whole or not at all: a PNG a mask (white = hole), and masks.json.
+
+    What that holds is returned: kind, seed, resolution and digest of the set; file, ratio and digest of each mask.
+
+    Raises:
+        UsageError: output_exists, output_folder; output_clash, two pictures have the same stem.
+        SystemRefusal: as `atomic_folder`.
+    """
+    names = [f"{masks.name(i)}.png" for i in range(len(masks))]
+    if len(set(names)) < len(names):
+        clash = next(name for i, name in enumerate(names) if name in names[:i])
+        raise UsageError("output_clash", f"two masks are called {clash}; annotations of one stem must stand apart")
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        rows = []
+        for name, hole in zip(names, masks, strict=True):
+            Image.fromarray(hole * np.uint8(255)).save(temporary / name)
+            rows.append({"file": name, "ratio": hole_ratio(hole), "sha256": mask_digest(hole)})
+            progress(name)
+        about = {"schema": 1, "kind": masks.kind, "seed": masks.seed, "resolution": masks.resolution}
+        document = {**about, "digest": set_digest(row["sha256"] for row in rows), "masks": rows}
+        (temporary / SET_FILE).write_text(json.dumps(document, indent=2) + "\n")
+    return document
 
 
 def hole_ratio(hole: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -37,6 +37,18 @@ class Segments:
             return self
         image = Image.fromarray(self.ids).resize((resolution, resolution), Image.Resampling.NEAREST)
         return Segments(np.asarray(image), self.things)
+
+
+class AnnotatedPictures(Protocol):
+    """Pictures by number, of which some or all have an annotation."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """The path of the picture."""
+
+    def segments(self, index: int) -> Segments | None:
+        """Its annotation; None where it has none."""
 
 
 def read_segments(png: Source, info: list[dict[str, Any]], *, size: tuple[int, int] | None = None) -> Segments:

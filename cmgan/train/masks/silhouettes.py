@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ from cmgan.errors import UsageError
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
 from cmgan.train.masks.config import PUBLISHED, MaskConfig
-from cmgan.train.masks.segments import Segments
+from cmgan.train.masks.segments import AnnotatedPictures
 from cmgan.train.masks.strokes import Canvas
 
 _TRIES = 10  # pictures looked at for a thing that is large enough
@@ -31,12 +30,12 @@ class Silhouettes(Protocol):
 
 
 def silhouettes_from(
-    masks: Path | None = None, annotations: Sequence[Segments] | None = None, config: MaskConfig = PUBLISHED
+    masks: Path | None = None, pictures: AnnotatedPictures | None = None, config: MaskConfig = PUBLISHED
 ) -> Silhouettes:
-    """The first source that there is: the folder `masks`, the things of `annotations`, procedural shapes."""
+    """The first source that there is: the folder `masks`, the things of `pictures`, procedural shapes."""
     if masks is not None:
         return MaskFolder(masks)
-    return Shapes() if annotations is None else Things(annotations, config)
+    return Shapes() if pictures is None else Things(pictures, config)
 
 
 class MaskFolder:
@@ -65,14 +64,14 @@ class MaskFolder:
 class Things:
     """The things of annotated pictures that are not too small; where ten pictures have none, a procedural shape."""
 
-    annotations: Sequence[Segments]
+    pictures: AnnotatedPictures
     config: MaskConfig
 
     def draw(self, rng: np.random.Generator, resolution: int) -> np.ndarray:
         """One thing of one picture, as `Silhouettes.draw`; an unusable annotation raises `PictureError`."""
         for _ in range(_TRIES):
-            segments = self.annotations[int(rng.integers(len(self.annotations)))]
-            outlines = [segments.ids == thing for thing in sorted(segments.things)]
+            segments = self.pictures.segments(int(rng.integers(len(self.pictures))))
+            outlines = [segments.ids == thing for thing in sorted(segments.things)] if segments else []
             large = [o for o in outlines if np.count_nonzero(o) >= self.config.smallest_thing * o.size]
             if large:
                 return fitted(large[rng.integers(len(large))], resolution)
