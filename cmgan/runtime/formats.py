@@ -51,6 +51,16 @@ FORMATS: dict[str, Format] = {
             "cmgan.runtime.onnx_engine:OnnxEngine",
             "cpu",
         ),
+        Format(
+            "openvino",
+            "OpenVINO IR, for CPUs: the fastest there",
+            ".xml",
+            ("fp32", "bf16"),
+            "cmgan.export.openvino_target:build",
+            "cmgan.runtime.openvino_engine:OpenvinoEngine",
+            "openvino",
+            aliases=("ov",),
+        ),
     )
 }
 

@@ -12,6 +12,7 @@ from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata, is_ours
 from cmgan.runtime.onnx_file import check_own_graph, load_onnx
+from cmgan.runtime.signature import Signature, check_signature
 
 if TYPE_CHECKING:
     import onnx
@@ -106,25 +107,18 @@ def _metadata(model: onnx.ModelProto, *, allow_foreign: bool) -> Metadata:
     seen = _signature(model)
     if is_ours(strings):
         metadata = Metadata.from_strings(strings)
-        wanted = _promised(metadata)
     else:
         side = seen.get("image", ("", ()))[1][1:2]
         z_dim = seen.get("z", ("", ()))[1]
         full = seen.get("image", ("", ()))[0] == "uint8"
         metadata = Metadata.assumed(side[0] if side else 0, z_dim[0] if z_dim else 0, "full" if full else "core")
-        wanted = _promised(metadata)
-    if seen != wanted:
-        message = f"has the inputs and outputs {_listed(seen)}; {_listed(wanted)} are needed"
-        raise ModelError("signature", message)
+    check_signature(seen, metadata)
     if not is_ours(strings) and not allow_foreign:
         raise ModelError("foreign_model", "was not exported by cmgan; --allow-foreign-model runs it all the same")
     return metadata
 
 
-_Signature = dict[str, tuple[str, tuple[int, ...]]]  # name -> element type, shape without the batch
-
-
-def _signature(model: onnx.ModelProto) -> _Signature:
+def _signature(model: onnx.ModelProto) -> Signature:
     names = {1: "float32", 2: "uint8"}  # onnx.TensorProto element types
     seen = {}
     for value in [*model.graph.input, *model.graph.output]:
@@ -132,17 +126,3 @@ def _signature(model: onnx.ModelProto) -> _Signature:
         shape = tuple(d.dim_value for d in kind.shape.dim[1:])
         seen[value.name] = (names.get(kind.elem_type, f"type {kind.elem_type}"), shape)
     return seen
-
-
-def _promised(metadata: Metadata) -> _Signature:
-    side = metadata.resolution
-    z = ("float32", (metadata.z_dim,))
-    if metadata.pipeline == "full":
-        pictures = ("uint8", (side, side, 3))
-        return {"image": pictures, "mask": ("uint8", (side, side)), "z": z, "output": pictures}
-    planes = ("float32", (3, side, side))
-    return {"image": planes, "mask": ("float32", (1, side, side)), "z": z, "output": planes}
-
-
-def _listed(signature: _Signature) -> str:
-    return ", ".join(f"{name} {kind} (N, {', '.join(map(str, shape))})" for name, (kind, shape) in signature.items())
