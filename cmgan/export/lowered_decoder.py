@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -22,9 +21,8 @@ from cmgan.model.functional import (
     demodulation_of_energy,
     fir,
 )
-from cmgan.model.layers import ModulatedWeight
 
-_LEAST_STYLE = 1e-8  # a layer whose styles are smaller is not made larger
+_LEAST_STYLE = 1e-8  # styles smaller than this are not made larger
 
 
 def lower_cascade(cascade: Cascade) -> None:
@@ -62,11 +60,15 @@ def _columns_as_channels(weight: Tensor) -> Tensor:
 
 
 def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, up: bool) -> Tensor:
-    """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`."""
+    """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`.
+
+    The style's maximum goes around the convolution, so that nothing overflows in half precision.
+    """
     weight, style, bias = modulated
-    y = x * style[:, :, None, None]
+    largest = style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
+    y = x * (style / largest)[:, :, None, None]
     y = _upsampling_conv2d(y, weight) if up else F.conv2d(y, weight, padding=1)
-    y = y * (demodulation(weight, style) * GAIN)[:, :, None, None] + bias[:, None, None]
+    y = y * (demodulation(weight, style) * (largest * GAIN))[:, :, None, None] + bias[:, None, None]
     return _activate(y if addend is None else y + addend)
 
 
@@ -83,18 +85,8 @@ def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
     return y.unflatten(2, x.shape[2:])
 
 
-def _modulate(layers: Sequence[ModulatedWeight], g: Tensor) -> list[Modulated]:
-    """Demodulated layers (the 3x3 ones) are given styles of at most 1: the same function, within half's range."""
-    given = [layer(g) for layer in layers]
-    return [(w, _at_most_one(style), bias) if w.shape[2] == 3 else (w, style, bias) for w, style, bias in given]
-
-
-def _at_most_one(style: Tensor) -> Tensor:
-    return style / style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
-
-
 # What the lowered decoder calls.
-LOWERED: Ops = replace(ACTIVATION_SPACE, modulate=_modulate, global_layers=_global_layers, to_rgb=_to_rgb)
+LOWERED: Ops = replace(ACTIVATION_SPACE, global_layers=_global_layers, to_rgb=_to_rgb)
 
 
 class LoweredSpatialBlock(nn.Module):
