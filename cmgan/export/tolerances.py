@@ -32,5 +32,8 @@ TOLERANCES = {
     "int8": Tolerance(max_abs=inf, mean_abs=inf, levels=255, equal=0.0, psnr=33.0),
 }
 
+# Values that an artefact holds in fp16, which ends at 65,504, stay within half of that: the cases are not all there is.
+FP16_LIMIT = 32752
+
 # Hot weights multiply every demodulated style by this; demodulation must take it out again.
 HOT = 50.0
