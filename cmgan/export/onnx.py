@@ -106,9 +106,9 @@ def with_hot_weights(model: onnx.ModelProto, generator: Generator) -> onnx.Model
 
 def _heat(initializers: dict[str, onnx.TensorProto], layer: str) -> None:
     for name in (f"{layer}.weight", f"{layer}.bias"):
-        tensor = initializers[name]
+        tensor = initializers.get(name) or initializers[f"{name}.scale"]  # of a compact graph
         values = numpy_helper.to_array(tensor)
-        tensor.CopyFrom(numpy_helper.from_array(values * values.dtype.type(HOT), name))
+        tensor.CopyFrom(numpy_helper.from_array(np.asarray(values * values.dtype.type(HOT)), tensor.name))
 
 
 def _example(generator: Generator, pipeline: str) -> tuple[torch.Tensor, ...]:
