@@ -6,12 +6,14 @@ The reference stays untouched: a copy of it gets other modules and another table
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from cmgan.export.lowered_decoder import LOWERED, lower_cascade
 from cmgan.export.lowered_encoder import FEATURE_GAIN, LoweredEncoder
-from cmgan.model.decoder import Cascade
+from cmgan.model.decoder import Cascade, SpatialBlock
 from cmgan.model.generator import Generator
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight
 from cmgan.model.pipeline import inpaint_bytes
@@ -55,3 +57,23 @@ def fold_gains(generator: Generator) -> None:
         if isinstance(module, FullyConnected):
             module.bias.mul_(module.lr_multiplier)
             module.lr_multiplier = 1.0
+
+
+def example_inputs(generator: Generator, pipeline: str) -> tuple[Tensor, ...]:
+    """What `Lowered` is traced with: a batch of two, since one would be taken for a constant."""
+    side = generator.config.resolution
+    z = torch.zeros(2, generator.config.z_dim)
+    if pipeline == "full":
+        return torch.zeros(2, side, side, 3, dtype=torch.uint8), torch.zeros(2, side, side, dtype=torch.uint8), z
+    return torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side), z
+
+
+def hot_layers(generator: Generator) -> Iterator[str]:
+    """The layers whose weights and biases are scaled to make hot weights, which demodulation takes out again: the style
+    affine of every demodulated layer, alpha's, and of the lowered block the scale map's. To-RGB is left alone."""
+    for name, module in generator.named_modules():
+        if isinstance(module, ModulatedWeight) and not name.endswith(".rgb"):
+            yield f"{name}.affine"
+        elif isinstance(module, SpatialBlock):
+            yield f"{name}.alpha"
+            yield f"{name}.affine_out"

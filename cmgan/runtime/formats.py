@@ -52,6 +52,16 @@ FORMATS: dict[str, Format] = {
             "cpu",
         ),
         Format(
+            "aoti",
+            "AOTInductor package: native code for this machine's processor, run by PyTorch without the model's code",
+            ".pt2",
+            ("fp32",),
+            "cmgan.export.aoti_target:build",
+            "cmgan.runtime.aoti_engine:AotiEngine",
+            "torch",
+            aliases=("pt2",),
+        ),
+        Format(
             "openvino",
             "OpenVINO IR, for CPUs: the fastest there",
             ".xml",
