@@ -17,12 +17,12 @@ _RADIUS = 3  # pixels around a pixel that OpenCV's methods look at; the value of
 
 
 def engine_painter(engine: Engine) -> Painter:
-    """An engine as a painter; z of each filling is drawn from its seed."""
+    """An engine as a painter, which does not see what it has to paint; z of each filling is drawn from its seed."""
 
     def paint(picture: np.ndarray, holes: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
         draws = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
         z = np.stack([draw.standard_normal(engine.info.z_dim, np.float32) for draw in draws])
-        images = np.repeat(picture[None], len(holes), axis=0)
+        images = np.where(holes[..., None], np.uint8(0), picture)
         return engine(images, np.where(holes, np.uint8(255), np.uint8(0)), z)
 
     return paint
