@@ -115,7 +115,7 @@ class TrainingSet:
 def _upright(data: bytes, limits: Limits, shorter_side: int) -> Image.Image:
     """Mode RGB, as a viewer shows it."""
     decoded = decode(data, limits, shorter_side=shorter_side)
-    image = decoded.image.convert("RGB")
+    image = decoded.image if decoded.image.mode == "RGB" else decoded.image.convert("RGB")
     return image if decoded.orientation == 1 else Image.fromarray(decoded.upright(np.asarray(image)))
 
 
