@@ -1,0 +1,261 @@
+"""A training run: its folder, its steps, and what is saved of them on the way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmgan.errors import ModelError, NumbersError, UsageError, warn
+from cmgan.files import write_atomically
+from cmgan.kernels import use
+from cmgan.model.pipeline import inpaint_bytes
+from cmgan.model.weights import save_generator, weights_digest
+from cmgan.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from cmgan.train.config import TrainConfig, differences, load_config, to_toml
+from cmgan.train.data.batches import batches, steps_per_epoch
+from cmgan.train.distributed import World
+from cmgan.train.inputs import open_inputs
+from cmgan.train.journal import Journal, sheet
+from cmgan.train.networks import Networks
+from cmgan.train.signals import Signals
+from cmgan.train.steps import Batch, Stepper, Terms
+
+MOST_SKIPPED = 20  # steps in a row without a finite gradient
+_SHOWN = 4  # pictures on a sheet
+
+Report = Callable[[int, int, float], None]  # step, all steps, pictures a second
+
+
+@dataclass
+class Progress:
+    """What a run remembers beside its tensors; part of every checkpoint."""
+
+    step: int = 0  # steps done
+    skipped: int = 0  # of them without a finite gradient
+    skipped_in_a_row: int = 0
+    bad_pictures: int = 0
+    sums: dict[str, list[float]] = field(default_factory=dict)  # of each term since the last line: sum, count
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended. `signal` is the one that asked for it, `finished` whether the run has all its steps."""
+
+    step: int
+    finished: bool
+    signal: int | None
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    world: World,
+    *,
+    allow_change: bool = False,
+    report: Report = lambda step, steps, speed: None,
+) -> Outcome:
+    """Start the run `folder`, or go on with it where its configuration is the same.
+
+    Raises:
+        UsageError: `folder` is something else, in use, or a run with another configuration or of other processes.
+        PictureError: the pictures cannot be used.
+        ModelError: no checkpoint of it is sound, or the pictures are no longer the same.
+        NumbersError: gradients were not finite for 20 steps, or processes drifted apart; the last checkpoint stands.
+        SystemRefusal: something cannot be written.
+    """
+    with _claimed(folder, config, world, allow_change), Signals() as signals:
+        run = _Run(config, folder, world, allow_change)
+        return run.go(signals, report)
+
+
+@contextmanager
+def _claimed(folder: Path, config: TrainConfig, world: World, allow_change: bool) -> Iterator[None]:
+    """The folder, made or recognised, for this run alone; the system drops the lock of a process that dies."""
+    if world.rank == 0:
+        _check_folder(folder, config, allow_change)
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError("run_in_use", "another process is training here", file=folder) from None
+        write_atomically(folder / "config.toml", to_toml(config).encode())
+    world.wait()
+    yield
+    if world.rank == 0:
+        os.close(lock)
+
+
+def _check_folder(folder: Path, config: TrainConfig, allow_change: bool) -> None:
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise UsageError("output_folder", f"the folder {folder.parent} does not exist; make it first", file=folder)
+        folder.mkdir()
+    if not any(folder.iterdir()):
+        return
+    if not (folder / "config.toml").is_file():
+        raise UsageError("not_a_run", "is not empty and no training run; name another folder", file=folder)
+    changed = differences(asdict(load_config(folder / "config.toml")), config)
+    _refuse(changed, "run_differs", UsageError, folder, allow_change)
+
+
+def _refuse(changed: list[str], slug: str, kind: type[UsageError | ModelError], folder: Path, allowed: bool) -> None:
+    if not changed:
+        return
+    what = "; ".join(changed)
+    if not allowed:
+        raise kind(slug, f"{what}; --allow-change goes on all the same, not bit for bit", file=folder)
+    warn(slug, f"{folder} goes on with changes, not bit for bit: {what}")
+
+
+class _Run:
+    """The state of a run in this process, and the loop over its steps."""
+
+    def __init__(self, config: TrainConfig, folder: Path, world: World, allow_change: bool) -> None:
+        self.config, self.folder, self.world = config, folder, world
+        self.samples, self.fingerprint = open_inputs(config)
+        if config.loop.deterministic:
+            torch.use_deterministic_algorithms(True)
+        self.steps_per_epoch = steps_per_epoch(self.samples, config.pictures_a_step, world.size)
+        self.networks = Networks(config, world.device)
+        if world.device.type == "cuda":
+            use(self.networks.generator, config.loop.kernels)
+        self.progress = Progress()
+        self._go_on(allow_change)
+        self.stepper = Stepper(config, self.networks, world)
+        self.journal: Journal | None = None
+        if world.rank == 0:
+            self.journal = Journal(folder, self.progress.step, tensorboard=config.run.tensorboard)
+
+    def _surroundings(self) -> dict[str, Any]:
+        """What else the bits of the result depend on."""
+        threads = torch.get_num_threads() if self.world.device.type == "cpu" else 0
+        device = self.world.device.type
+        return {"processes": self.world.size, "threads": threads, "device": device, "torch": torch.__version__}
+
+    def _go_on(self, allow_change: bool) -> None:
+        checkpoint = latest_checkpoint(self.folder / "checkpoints")
+        if checkpoint is None:
+            return
+        before, now = checkpoint.state["surroundings"], self._surroundings()
+        changed = [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
+        _refuse(changed, "surroundings_differ", UsageError, self.folder, allow_change)
+        if checkpoint.state["data"] != self.fingerprint:
+            changed = [f"the pictures of {self.config.data.path} are not those that the run began with"]
+            _refuse(changed, "data_changed", ModelError, self.folder, allow_change)
+        self.networks.load(checkpoint.model, checkpoint.optimiser)
+        self.progress = Progress(**checkpoint.state["progress"])
+
+    def go(self, signals: Signals, report: Report) -> Outcome:
+        """Steps until the last one, a limit or a signal; then what was not yet saved is."""
+        run, steps, began = self.config.run, self.config.loop.steps, time.monotonic()
+        until = min(steps, run.max_steps or steps)
+        last, last_step = began, self.progress.step
+        stop = self.progress.step >= until
+        loader = iter(()) if stop else self._loader()
+        while not stop:
+            sample = next(loader)
+            terms, finite = self.stepper.step(self.progress.step, Batch.of(sample, self.world.device))
+            late = bool(run.max_minutes) and time.monotonic() - began > 60 * run.max_minutes
+            asked = [signals.stop is not None or late, signals.save, int(sample["skipped"].sum())]
+            stop, save = self._account(terms, finite, asked)
+            stop = stop or self.progress.step >= until
+            now = time.monotonic()
+            if self.progress.step % run.log_every == 0:
+                done = (self.progress.step - last_step) * self.config.pictures_a_step * self.world.size
+                self._log(now - began, done / (now - last))
+                report(self.progress.step, steps, done / (now - last))
+                last, last_step = now, self.progress.step
+            if self.progress.step % run.grid_every == 0 or stop:
+                self._show()
+            if save or stop or self.progress.step % run.save_every == 0:
+                signals.save = False
+                self._save()
+        if self.journal is not None:
+            self.journal.close()
+        return Outcome(self.progress.step, self.progress.step >= steps, signals.stop)
+
+    def _loader(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The samples of this process from the next step on, without end."""
+        epoch, start = divmod(self.progress.step, self.steps_per_epoch)
+        pictures, workers = self.config.pictures_a_step, self.config.run.workers
+        return batches(self.samples, pictures, epoch, start, self.world.rank, self.world.size, workers, epochs=None)
+
+    def _account(self, terms: Terms, finite: bool, asked: list[bool | int]) -> tuple[bool, bool]:
+        """Note a step that is done. `asked` of this process: to stop, to save, and its bad pictures. Returns
+        whether any process was asked to stop, to save."""
+        values = torch.stack([*terms.values(), *torch.tensor(asked, dtype=torch.float32, device=self.world.device)])
+        *means, stop, save, bad = self.world.sum(values.double()).tolist()
+        progress = self.progress
+        progress.step += 1
+        progress.bad_pictures += int(bad)
+        if finite:
+            progress.skipped_in_a_row = 0
+            for name, total in zip(terms, means, strict=True):
+                before = progress.sums.get(name, [0.0, 0])
+                progress.sums[name] = [before[0] + total / self.world.size, before[1] + 1]
+        else:
+            progress.skipped += 1
+            progress.skipped_in_a_row += 1
+            warn("gradient_non_finite", f"step {progress.step} is skipped: its gradient is not finite")
+        if progress.skipped_in_a_row >= MOST_SKIPPED:
+            message = f"the gradients of {MOST_SKIPPED} steps in a row are not finite; lower the learning rates"
+            raise NumbersError("gradient_non_finite", f"{message}; the last checkpoint is intact", file=self.folder)
+        return stop > 0, save > 0
+
+    def _log(self, seconds: float, speed: float) -> None:
+        progress = self.progress
+        line: dict[str, Any] = {"step": progress.step}
+        line |= {name: total / count for name, (total, count) in progress.sums.items()}
+        line |= {"skipped": progress.skipped, "seconds": round(seconds, 1), "pictures_per_second": round(speed, 2)}
+        progress.sums = {}
+        if self.journal is not None:
+            self.journal.write(line)
+
+    def _show(self) -> None:
+        """A sheet of the first pictures: with their hole, as the averaged generator fills it, as they are."""
+        if self.journal is None:
+            return
+        rows = []
+        for index in range(min(_SHOWN, len(self.samples))):
+            sample = self.samples.item(0, index)
+            holed = np.where(sample["hole"][..., None], 128, sample["image"]).astype(np.uint8)
+            rows.append((holed, self._filled(sample["image"], sample["hole"], index), sample["image"]))
+        self.journal.show(self.progress.step, sheet(rows))
+
+    @torch.no_grad()
+    def _filled(self, image: np.ndarray, hole: np.ndarray, seed: int) -> np.ndarray:
+        device, ema = self.world.device, self.networks.ema
+        z = torch.randn(1, ema.config.z_dim, generator=torch.Generator().manual_seed(seed))
+        mask = torch.from_numpy(hole.astype(np.uint8) * 255)
+        picture, _ = inpaint_bytes(
+            ema, torch.from_numpy(image.copy())[None].to(device), mask[None].to(device), z.to(device)
+        )
+        return picture[0].cpu().numpy()
+
+    def _save(self) -> None:
+        """A checkpoint, the model folder `ema`, the plot; processes must agree on the weights first."""
+        self.world.check_agreement(weights_digest(self.networks.generator))
+        if self.journal is not None:
+            state = {
+                "step": self.progress.step,
+                "progress": asdict(self.progress),
+                "surroundings": self._surroundings(),
+                "data": self.fingerprint,
+            }
+            tensors = self.networks.model_tensors(), self.networks.optimiser_tensors()
+            checkpoints = self.folder / "checkpoints"
+            checkpoints.mkdir(exist_ok=True)
+            save_checkpoint(checkpoints, Checkpoint(*tensors, state), self.config.run.keep)
+            licence = self.config.model.licence
+            save_generator(self.networks.ema, self.folder / "ema", trained=True, licence=licence, overwrite=True)
+            self.journal.plot()
+        self.world.wait()

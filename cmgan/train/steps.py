@@ -1,0 +1,182 @@
+"""One step of training: the generator against its losses, then the discriminator against the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cmgan.train import losses
+from cmgan.train.config import TrainConfig
+from cmgan.train.distributed import World
+from cmgan.train.networks import Networks, ema_decay, learning_rate_factor
+from cmgan.train.perceptual import Perceptual, extractor
+from cmgan.train.rng import sample_rng
+
+Terms = dict[str, Tensor]  # of the loss and of the gradients, scalars without a graph
+
+
+@dataclass(frozen=True)
+class Batch:
+    """image: (N, 3, R, R) in [-1, 1]. mask: (N, 1, R, R), 1 in the hole; both float32 on the device."""
+
+    image: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, sample: dict[str, Tensor], device: torch.device) -> Batch:
+        """From a loader's uint8 `image` (N, R, R, 3), which stays in that layout, and bool `hole` (N, R, R)."""
+        image = sample["image"].to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+        mask = sample["hole"].to(device, non_blocking=True)[:, None].float()
+        return cls(image, mask)
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        yield from (Batch(*pair) for pair in zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
+
+
+class Stepper:
+    """Moves `networks` by one step at a time. What is random in step k comes from (seed, k, rank) only."""
+
+    def __init__(self, config: TrainConfig, networks: Networks, world: World) -> None:
+        self.config, self.networks, self.world = config, networks, world
+        self.shared = {name: world.wrapped(module) for name, module in networks.trained.items()}
+        self.perceptual: Perceptual | None = None
+        if config.loss.perceptual:
+            network = extractor(config.loss.perceptual_network).to(world.device)
+            self.perceptual = Perceptual(network, config.loss.perceptual_side)
+        self._w: Tensor | None = None  # the noise code of the last forward pass, for the path lengths
+        if config.loss.path_length:
+            networks.generator.mapping.register_forward_hook(self._keep_code)
+
+    def _keep_code(self, module: nn.Module, inputs: Any, w: Tensor) -> None:
+        self._w = w
+
+    def step(self, number: int, batch: Batch) -> tuple[Terms, bool]:
+        """Train on `batch` as step `number`; the terms, and whether every gradient was finite.
+
+        A network whose gradient is not finite stays as it is in this step.
+        """
+        loop, losses_of = self.config.loop, self.config.loss
+        adversarial = bool(losses_of.adversarial_weight) and number >= losses_of.adversarial_from
+        draws = sample_rng(loop.seed, number, self.world.rank, "noise")
+        torch.manual_seed(int(draws.integers(2**63)))
+        terms: Terms = {}
+        painted: list[Tensor] = []
+        parts = list(batch.parts(loop.accumulate))
+
+        def generate(part: Batch) -> Tensor:
+            loss, picture = self._generator_loss(number, part, adversarial, terms)
+            painted.append(picture)
+            return loss
+
+        finite = self._optimise("generator", number, parts, generate, terms)
+        if finite:
+            seen = loop.accumulate * loop.batch * self.world.size
+            self.networks.average(ema_decay(self.config.optimiser, number * seen, seen))
+        if adversarial:
+            fakes = iter(painted)
+
+            def discriminate(part: Batch) -> Tensor:
+                return self._discriminator_loss(number, part, next(fakes), terms)
+
+            finite &= self._optimise("discriminator", number, parts, discriminate, terms)
+        return {name: value / loop.accumulate for name, value in terms.items()}, finite
+
+    def _optimise(
+        self, name: str, number: int, parts: list[Batch], loss: Callable[[Batch], Tensor], terms: Terms
+    ) -> bool:
+        """One step of Adam on the mean loss of the parts; False, and no step, where the gradient is not finite."""
+        optimiser, options = self.networks.optimisers[name], self.config.optimiser
+        base = options.learning_rate if name == "generator" else options.discriminator_learning_rate
+        optimiser.param_groups[0]["lr"] = base * learning_rate_factor(options, number, self.config.loop.steps)
+        optimiser.zero_grad()
+        for part in parts:
+            with self._averaging(name, part is parts[-1]):
+                (loss(part) / len(parts)).backward()
+        gradients = [p.grad for p in self.networks.trained[name].parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        terms[f"{name}_gradient"] = norm * len(parts)
+        finite = bool(norm.isfinite())
+        if finite:
+            optimiser.step()
+        return finite
+
+    def _averaging(self, name: str, last: bool) -> AbstractContextManager[None]:
+        """Gradients are averaged over the processes once a step, in the backward pass of the last part."""
+        module = self.shared[name]
+        return module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.loop.autocast)
+
+    def _generator_loss(self, number: int, part: Batch, adversarial: bool, terms: Terms) -> tuple[Tensor, Tensor]:
+        """The loss, and the painted pictures without a graph."""
+        options, networks = self.config.loss, self.networks
+        z = torch.randn(len(part.image), networks.generator.config.z_dim, device=self.world.device)
+        with self._autocast():
+            raw = self.shared["generator"](part.image, part.mask, z, random_noise=True)
+        raw = raw.float()
+        hole, known = losses.reconstruction(raw, part.image, part.mask)
+        weighted = {"l1_hole": (options.l1_hole, hole), "l1_known": (options.l1_known, known)}
+        picture = losses.painted(raw, part.image, part.mask)
+        if self.perceptual is not None:
+            weighted["perceptual"] = options.perceptual, self.perceptual(picture, part.image)
+        if adversarial:
+            assert networks.discriminator is not None
+            with _frozen(networks.discriminator), self._autocast():
+                scores = networks.discriminator(picture, part.mask).float()
+            loss = losses.generator_adversarial(options.adversarial, scores)
+            weighted["adversarial"] = options.adversarial_weight, loss
+        if options.path_length and number % options.path_length_every == 0:
+            weighted["path_length"] = options.path_length * options.path_length_every, self._path_penalty(raw)
+        return _total(weighted, terms), picture.detach()
+
+    def _path_penalty(self, raw: Tensor) -> Tensor:
+        assert self._w is not None
+        lengths = losses.path_lengths(raw, self._w, torch.randn_like(raw))
+        penalty, mean = losses.path_penalty(lengths, self.networks.path_mean)
+        self.networks.path_mean = self.world.sum(mean) / self.world.size
+        return penalty
+
+    def _discriminator_loss(self, number: int, part: Batch, fake: Tensor, terms: Terms) -> Tensor:
+        options = self.config.loss
+        penalise = bool(options.r1_gamma) and number % options.r1_every == 0
+        image = part.image.detach().requires_grad_(penalise)
+
+        def judge(picture: Tensor) -> Tensor:
+            with self._autocast():
+                return self.shared["discriminator"](picture, part.mask).float()
+
+        real, false = judge(image), judge(fake)
+        weighted = {"discriminator": (1.0, losses.discriminator_adversarial(options.adversarial, real, false))}
+        terms["real_score"] = terms.get("real_score", 0) + real.detach().mean()
+        terms["fake_score"] = terms.get("fake_score", 0) + false.detach().mean()
+        if penalise:
+            weighted["r1"] = options.r1_gamma * options.r1_every, losses.masked_r1(real, image, part.mask)
+        if options.adversarial == "wasserstein" and options.gradient_penalty:
+            share = torch.rand(len(fake), device=fake.device)
+            penalty = losses.gradient_penalty(judge, part.image, fake, share)
+            weighted["gradient_penalty"] = options.gradient_penalty, penalty
+        return _total(weighted, terms)
+
+
+def _total(weighted: dict[str, tuple[float, Tensor]], terms: Terms) -> Tensor:
+    """The weighted sum; the terms themselves are added to `terms`."""
+    for name, (_, value) in weighted.items():
+        terms[name] = terms.get(name, 0) + value.detach()
+    return torch.stack([weight * value for weight, value in weighted.values()]).sum()
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Without gradients for its parameters, only through them."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
