@@ -93,7 +93,10 @@ def export(
     trained = "" if loaded.trained else ", untrained weights"
     parity = f"parity {made.metadata.verdict['values']}"
     terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {loaded.generator.config.name}{trained}; {parity}")
-    terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {made.file}")
+    if why := made.metadata.verdict.get("why"):
+        terminal.say(f"not run here: {why}; what it is built from passed; where it can run: cmgan check {made.file}")
+    else:
+        terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {made.file}")
     write_json(json, {"file": str(made.file), "bytes": made.bytes, "verdict": made.metadata.verdict})
 
 
