@@ -21,9 +21,10 @@ def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("set")
     for name in ("images", "masks"):
         (folder / name).mkdir()
-    photo = Image.open(REPOSITORY / "examples" / "photo.jpg")
+    with Image.open(REPOSITORY / "examples" / "photo.jpg") as photo:
+        for i in range(2):
+            photo.crop((200 * i, 0, 200 * i + 300, 200)).save(folder / "images" / f"{i}.png")
     for i in range(2):
-        photo.crop((200 * i, 0, 200 * i + 300, 200)).save(folder / "images" / f"{i}.png")
         mask = np.zeros((64, 64), np.uint8)
         mask[8:24, 8 : 30 + 20 * i] = 255
         Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
@@ -41,8 +42,8 @@ def test_an_exported_file_is_judged(call, tiny_artefact, folders, tmp_path):
     assert "lite2" in written["rows"][0]["scores"] and "fid_lite2" in written["rows"][0]["sets"]
     text = (tmp_path / "out" / "evaluation.md").read_text()
     assert "untrained" in text and "| PSNR hole, dB |" in text
-    sheet = Image.open(tmp_path / "out" / "sheet.png")
-    assert sheet.width > sheet.height > 2 * 192
+    with Image.open(tmp_path / "out" / "sheet.png") as sheet:
+        assert sheet.width > sheet.height > 2 * 192
 
 
 def test_without_torch_the_other_numbers_are_there(tiny_artefact, folders, tmp_path):
