@@ -77,11 +77,16 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
     return model
 
 
+def pipeline_of(model: onnx.ModelProto) -> str:
+    """Whether a graph of ours is a full pipeline or the core."""
+    return "full" if any(RAW in node.output for node in model.graph.node) else "core"
+
+
 def with_raw_output(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a pipeline graph that also gives the raw RGB; of a core graph, which gives nothing else, a copy."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if any(RAW in node.output for node in copy.graph.node):
+    if pipeline_of(copy) == "full":
         copy.graph.output.append(helper.make_tensor_value_info(RAW, onnx.TensorProto.FLOAT, None))
     return copy
 

@@ -8,8 +8,9 @@ import onnx
 
 from cmgan.export.candidate import Candidate, Progress, Runner
 from cmgan.export.cases import Case, stacked
-from cmgan.export.onnx import RAW, with_hot_weights, with_raw_output
+from cmgan.export.onnx import pipeline_of, with_hot_weights, with_raw_output
 from cmgan.export.options import ExportOptions
+from cmgan.export.range_check import range_verdict
 from cmgan.export.source import Source
 from cmgan.files import atomic_path, write_atomically
 from cmgan.runtime.engine import EngineOptions
@@ -20,9 +21,9 @@ from cmgan.runtime.onnx_file import ONNX_LIMIT
 
 
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:
-    """Trace the network."""
+    """Trace the network, and lower its precision."""
     progress("tracing the network")
-    model = source.graph(options.graph)
+    model = source.graph(options.onnx)
 
     def write(path: Path, metadata: Metadata) -> tuple[Path, ...]:
         for key, value in metadata.to_strings().items():
@@ -33,12 +34,13 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         run=runner(model),
         run_hot=lambda: runner(with_hot_weights(model, source.generator)),
         write=write,
+        range=lambda: range_verdict(model, source.generator, source.cases),
     )
 
 
 def runner(model: onnx.ModelProto) -> Runner:
     """Runs cases through the graph in ONNX Runtime, on the CPU."""
-    pipeline = "full" if any(RAW in node.output for node in model.graph.node) else "core"
+    pipeline = pipeline_of(model)
     running = session(with_raw_output(model), EngineOptions())
     names = [output.name for output in running.get_outputs()]
 

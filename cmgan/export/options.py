@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from cmgan.errors import UsageError
@@ -52,6 +52,11 @@ class ExportOptions:
     def kind(self) -> Format:
         """The row of the table of formats."""
         return format_of(self.format)
+
+    @property
+    def onnx(self) -> OnnxOptions:
+        """The graph in the precision asked for."""
+        return replace(self.graph, precision=self.precision, keep_fp32=self.keep_fp32)
 
     @property
     def file_name(self) -> str:

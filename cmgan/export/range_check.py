@@ -6,37 +6,48 @@ infinite in fp16. The graph is therefore run in fp32, and its values are looked 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import NumbersError
 from cmgan.export.cases import Case, stacked
+from cmgan.export.gate import HOT_CASES
+from cmgan.export.onnx import pipeline_of, with_hot_weights
 from cmgan.export.static_values import StaticValues
 from cmgan.export.tolerances import FP16_LIMIT
+from cmgan.model.generator import Generator
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.onnx_engine import session
 
 
-def check_range(model: onnx.ModelProto, cases: Iterable[Case], pipeline: str, kind: str) -> str:
-    """Run an fp16 graph on the cases, each alone; `kind` says in messages which weights it has.
-
-    Returns:
-        The verdict: the largest value, the node that gives it and the limit.
+def range_verdict(model: onnx.ModelProto, generator: Generator, cases: list[Case]) -> str:
+    """The verdict on a graph of `generator`, with plain and with hot weights; nothing to do if it holds no fp16.
 
     Raises:
         NumbersError: a value or weight held in fp16 exceeds `FP16_LIMIT`.
     """
-    inputs = [graph_inputs(pipeline, *stacked([case])) for case in cases]
+    if not _held_in_fp16(model):
+        return "not needed: nothing is held in fp16"
+    hot_cases = [case for case in cases if case.name in HOT_CASES]
+    plain = check_range(model, _inputs(model, cases), "plain weights")
+    hot = check_range(with_hot_weights(model, generator), _inputs(model, hot_cases), "hot weights")
+    return f"passed: {plain}; {hot}"
+
+
+def check_range(model: onnx.ModelProto, inputs: list[Arrays], kind: str) -> str:
+    """Run an fp16 graph on each of the inputs; `kind` says in the verdict and in messages what graph it is.
+
+    Raises:
+        NumbersError: naming the node that exceeds `FP16_LIMIT`.
+    """
     largest = largest_in_fp16(model, inputs)
-    node, value = max(largest.items(), key=lambda item: item[1])
+    node, value = max(largest.items(), key=lambda item: np.inf if np.isnan(item[1]) else item[1])
     if not value <= FP16_LIMIT:
-        message = f"{node} reaches {value:.6g} with {kind} weights; the limit for what is held in fp16 is {FP16_LIMIT}"
-        raise NumbersError("range", f"{message}; --keep-fp32 '{node.split('/')[0]}' keeps its layer out")
-    return f"{value:.6g} of {FP16_LIMIT} ({node}, {kind} weights)"
+        message = f"{node} reaches {value:.6g} ({kind}); the limit for what is held in fp16 is {FP16_LIMIT:,}"
+        raise NumbersError("range", f"{message}; --keep-fp32 '{node.split('/')[0]}' keeps its layer in fp32")
+    return f"{node} reaches {value:.6g} of {FP16_LIMIT:,} ({kind})"
 
 
 def largest_in_fp16(model: onnx.ModelProto, inputs: list[Arrays]) -> dict[str, float]:
@@ -44,17 +55,13 @@ def largest_in_fp16(model: onnx.ModelProto, inputs: list[Arrays]) -> dict[str, f
 
     Every value is reduced to its maximum inside the graph, so that no more than one run's memory is needed.
     """
-    held = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
-    largest = {name: _magnitude(numpy_helper.to_array(tensor)) for name, tensor in held.items()}
+    largest = {tensor.name: _magnitude(tensor) for tensor in _constants_in_fp16(model)}
+    held = _held_in_fp16(model)
     wide = in_fp32(model)
-    static = StaticValues(model)
     watched: dict[str, str] = {}  # name of a maximum -> node
     for node in model.graph.node:
-        for position, name in enumerate(node.output):
-            if static.element_type(name) == TensorProto.FLOAT16:
-                watched[_add_maximum(wide, name, f"{len(watched)}")] = (
-                    f"{node.name}:{position}" if position else node.name
-                )
+        for name in held.intersection(node.output):
+            watched[_add_maximum(wide, name)] = node.name
     wide.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in watched)
     running = session(wide, EngineOptions())
     for arrays in inputs:
@@ -68,9 +75,8 @@ def in_fp32(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of an fp16 graph that holds everything in float32; the weights keep their rounding."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT16:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    for tensor in _constants_in_fp16(copy):
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
     for node in copy.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
@@ -79,12 +85,27 @@ def in_fp32(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _add_maximum(model: onnx.ModelProto, name: str, number: str) -> str:
-    magnitude, maximum = f"magnitude {number}", f"maximum {number}"
+def _constants_in_fp16(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT16]
+
+
+def _held_in_fp16(model: onnx.ModelProto) -> set[str]:
+    """The names of the values that nodes give."""
+    static = StaticValues(model)
+    names = {name for node in model.graph.node for name in node.output}
+    return {name for name in names if static.element_type(name) == TensorProto.FLOAT16}
+
+
+def _magnitude(tensor: onnx.TensorProto) -> float:
+    return float(np.abs(numpy_helper.to_array(tensor).astype(np.float32)).max(initial=0))
+
+
+def _add_maximum(model: onnx.ModelProto, name: str) -> str:
+    magnitude, maximum = f"{name}.magnitude", f"{name}.maximum"
     model.graph.node.append(helper.make_node("Abs", [name], [magnitude]))
     model.graph.node.append(helper.make_node("ReduceMax", [magnitude], [maximum], keepdims=0))
     return maximum
 
 
-def _magnitude(values: np.ndarray) -> float:
-    return float(np.abs(values.astype(np.float32)).max(initial=0.0))
+def _inputs(model: onnx.ModelProto, cases: list[Case]) -> list[Arrays]:
+    return [graph_inputs(pipeline_of(model), *stacked([case])) for case in cases]
