@@ -19,6 +19,8 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
+from functools import partial
+from typing import Any
 
 logger = logging.getLogger("cmgan")
 
@@ -36,6 +38,10 @@ class CmganError(Exception):
         self.slug = slug
         self.message = message
         self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: an error of a worker process is raised in its parent."""
+        return partial(type(self), file=self.file), (self.slug, self.message)
 
     def __str__(self) -> str:
         return self.message if self.file is None else f"{shown(self.file)}: {self.message}"

@@ -8,6 +8,8 @@ annotations name a PNG by `file_name` and whose categories say what is a thing.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -50,18 +52,29 @@ class Annotations:
         png, info = self._find(f"{stem}.png"), self._find(f"{stem}.json")
         if png is None or info is None or (self._beside and picture.endswith(".png")):
             return None
-        return self._read(png, read_json(self._archive.read(info, _MAX_JSON)), limits)
+        return self._read(png, _json(self._archive, info), limits)
 
-    def _read(self, png: int, info: list[dict[str, Any]], limits: Limits) -> Segments:
-        try:
+    def _read(self, png: int, info: Any, limits: Limits) -> Segments:
+        with _named(self._archive, png):
             return read_segments(self._archive.read(png, limits.max_file_bytes), info)
-        except PictureError as error:
-            name = f"{self._archive.path}/{self._archive.names[png]}"
-            raise PictureError(error.slug, error.message, file=name) from None
 
     def _find(self, name: str) -> int | None:
         place = bisect_left(self._archive.names, name)
         return place if place < len(self._archive.names) and self._archive.names[place] == name else None
+
+
+def _json(archive: Archive, number: int) -> Any:
+    with _named(archive, number):
+        return read_json(archive.read(number, _MAX_JSON))
+
+
+@contextmanager
+def _named(archive: Archive, number: int) -> Iterator[None]:
+    """Refusals within say which entry of the archive they are about."""
+    try:
+        yield
+    except PictureError as error:
+        raise PictureError(error.slug, error.message, file=f"{archive.path}/{archive.names[number]}") from None
 
 
 def _coco_panoptic(archive: Archive) -> dict[str, list[dict[str, Any]]]:
@@ -69,7 +82,7 @@ def _coco_panoptic(archive: Archive) -> dict[str, list[dict[str, Any]]]:
     listed: dict[str, list[dict[str, Any]]] = {}
     for number, name in enumerate(archive.names):
         if name.endswith(".json") and PurePosixPath(name).name.startswith("panoptic"):
-            file = read_json(archive.read(number, _MAX_JSON))
+            file = _json(archive, number)
             try:
                 things = {category["id"]: category["isthing"] for category in file["categories"]}
                 for annotation in file["annotations"]:

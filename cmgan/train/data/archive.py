@@ -166,6 +166,8 @@ class Tars:
                 data = os.pread(file.fileno(), size, int(self._offset[index]))
         except OSError as error:
             raise PictureError("unreadable", f"cannot be read ({error.strerror})", file=name) from None
+        if size == 0:
+            raise PictureError("empty", "there is nothing in it (0 bytes)", file=name)
         if len(data) < size:
             raise PictureError("archive_truncated", f"{len(data)} of {size} bytes are there", file=name)
         return data

@@ -46,8 +46,8 @@ def batches(
     """The batches of `epoch` from step `start` on, and of the epochs after it: `epochs` in all, None for no end.
 
     Each has `image`, uint8 (batch, R, R, 3), `hole`, bool (batch, R, R), and `skipped`, int64 (batch,), the bad
-    pictures passed over. Step k of an epoch takes `batch * world` samples of its permutation, rank r the r-th `batch` of
-    them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch.
+    pictures passed over. Step k of an epoch takes `batch * world` samples of its permutation, rank r the r-th `batch`
+    of them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch.
 
     Raises:
         UsageError: too_few_pictures.

@@ -90,7 +90,7 @@ class TrainingSet:
                 if self.bad == "fail":
                     raise PictureError(error.slug, error.message, file=error.file or name) from None
                 warn("picture_skipped", f"{name}: {error.message}")
-        raise PictureError("pictures_bad", f"{_MOST_BAD} pictures in a row are bad; see the warnings", file=name)
+        raise PictureError("pictures_bad", f"{skipped + 1} pictures in a row are bad; see the warnings", file=name)
 
     def _sample(self, epoch: int, index: int, number: int, skipped: int) -> Sample:
         rng = sample_rng(self.seed, epoch, index, "augment")

@@ -45,8 +45,8 @@ def index_of_tar(path: Path) -> TarIndex:
     cached = cache_folder() / "tar-index" / f"{sha256(os.fsencode(key))}.npz"
     try:
         return _load(cached)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or damaged
-        index = _scan(path, status.st_size)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged
+        index = _scan(path)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_with(cached, lambda file: _save(file, index))
@@ -55,7 +55,7 @@ def index_of_tar(path: Path) -> TarIndex:
     return index
 
 
-def _scan(path: Path, size: int) -> TarIndex:
+def _scan(path: Path) -> TarIndex:
     names: list[str] = []
     places = array("q")
     try:
@@ -65,8 +65,11 @@ def _scan(path: Path, size: int) -> TarIndex:
                 if member.isreg() and not member.issparse():
                     names.append(member.name)
                     places.extend((member.offset_data, member.size))
-                if member.offset_data + member.size * member.isreg() > size:
-                    raise tarfile.ReadError("unexpected end of data")
+            end = tar.offset
+        with open(path, "rb") as file:
+            file.seek(end)
+            if file.read(512) != bytes(512):  # tarfile takes a bad header for the end
+                raise tarfile.ReadError("no end mark")
     except tarfile.ReadError as error:
         raise _refusal(error, path, len(names)) from None
     table = np.array(places, np.int64).reshape(-1, 2)
