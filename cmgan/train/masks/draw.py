@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from cmgan.errors import UsageError
+from cmgan.imaging.holes import hull
 from cmgan.train.masks.config import MODES, PUBLISHED, MaskConfig, scaled
 from cmgan.train.masks.morphology import dilated_by_cross, eroded_by_cross
 from cmgan.train.masks.segments import Segments
@@ -106,10 +107,14 @@ def spare_things(rng: np.random.Generator, hole: np.ndarray, segments: Segments,
     """
     spared = hole.copy()
     for thing in sorted(segments.things):
-        pixels = segments.ids == thing
-        if np.count_nonzero(pixels & hole) > config.thing_covered * np.count_nonzero(pixels):
+        everywhere = segments.ids == thing
+        if not everywhere.any():
+            continue
+        near = hull(everywhere).grown(1, hole.shape).slices  # what is nearest outside a thing touches it
+        pixels = everywhere[near]
+        if np.count_nonzero(pixels & hole[near]) > config.thing_covered * np.count_nonzero(pixels):
             steps = int(rng.integers(config.min_erosion, config.max_erosion + 1))
-            spared &= ~eroded_by_cross(pixels, scaled(steps, hole.shape[0]))
+            spared[near] &= ~eroded_by_cross(pixels, scaled(steps, hole.shape[0]))
     return spared
 
 

@@ -120,7 +120,7 @@ def write_masks(
         clash = next(name for i, name in enumerate(names) if name in names[:i])
         raise UsageError("output_clash", f"two masks are called {clash}; annotations of one stem must stand apart")
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, hole in zip(names, masks, strict=True):
             Image.fromarray(hole * np.uint8(255)).save(temporary / name)
             rows.append({"file": name, "ratio": hole_ratio(hole), "sha256": mask_digest(hole)})

@@ -58,6 +58,25 @@ def test_ends_are_rounded_to_whole_pixels():
     assert np.array_equal(cut.hole, whole.hole)
 
 
+def test_free_form_masks_have_the_numbers_of_their_description(monkeypatch):
+    """0 to 19 strokes of 4 to 17 segments, 12 to 48 pixels wide, of a mean length of an eighth of the diagonal."""
+    drawn = []
+    monkeypatch.setattr(Canvas, "line", lambda canvas, points, width: drawn.append((points, width)))
+    rng, counts, lengths = np.random.default_rng(4), set(), []
+    for _ in range(400):
+        before = len(drawn)
+        free_form(rng, 512, PUBLISHED)
+        counts.add(len(drawn) - before)
+    assert counts == set(range(20))
+    assert {len(points) - 1 for points, _ in drawn} == set(range(4, 18))
+    assert {width for _, width in drawn} == set(range(12, 49))
+    for points, _ in drawn:
+        x, y = points[0]
+        if 128 < x < 384 and 182 < y:  # the first segment leads up, from here never beyond the border
+            lengths.append(math.dist(*points[:2]))
+    assert abs(np.mean(lengths) - math.hypot(512, 512) / 8) < 5 * math.hypot(512, 512) / 16 / math.sqrt(len(lengths))
+
+
 @pytest.mark.check
 @pytest.mark.parametrize("kind", ["rectangles", "free-form", "thin", "medium", "thick"])
 def test_holes_are_as_large_as_those_of_the_description(kind):
@@ -67,8 +86,8 @@ def test_holes_are_as_large_as_those_of_the_description(kind):
         "free-form": (lambda rng: free_form(rng, _SIZE, PUBLISHED), lambda r: literal.free_form(r, _SIZE)),
     }.get(kind, (lambda rng: lama(rng, _SIZE, kind), lambda r: literal.lama(r, _SIZE, kind)))
     rng, r = np.random.default_rng(2), random.Random(3)
-    sample = np.sort([ours(rng).mean() for _ in range(3000)])
-    expected = np.sort([theirs(r).mean() for _ in range(400)])
+    sample = np.sort([ours(rng).mean() for _ in range(2000)])
+    expected = np.sort([theirs(r).mean() for _ in range(200)])
     at = np.concatenate((sample, expected))
     shares = [np.searchsorted(s, at, side="right") / len(s) for s in (sample, expected)]
     bound = math.sqrt(-math.log(1e-6 / 2) / 2 * (1 / len(sample) + 1 / len(expected)))
