@@ -51,24 +51,18 @@ class AnnotatedPictures(Protocol):
         """Its annotation; None where it has none."""
 
 
-def read_segments(png: Source, info: list[dict[str, Any]], *, size: tuple[int, int] | None = None) -> Segments:
+def read_segments(png: Source, info: list[dict[str, Any]]) -> Segments:
     """The annotation of one picture: a PNG and the list that says what its segments are.
 
     A pixel of a PNG with grey values or a palette is the segment's id; of one with colours, as in COCO panoptic, the id
     is R + 256 G + 65536 B. `info` has a dict with `id` and `isthing` for each segment, except 0 for none.
 
-    Args:
-        size: (width, height) of the picture, where it is known.
-
     Raises:
-        PictureError: those of `read_source`; annotation_image (no such PNG), annotation_size, annotation_json (`info`
-            is not as above), annotation_id (the PNG has an id that `info` lacks).
+        PictureError: those of `read_source`; annotation_image (no such PNG), annotation_json (`info` is not as above),
+            annotation_id (the PNG has an id that `info` lacks).
     """
     name = source_name(png)
     ids = _read_ids(png, name)
-    if size is not None and ids.shape != (size[1], size[0]):
-        seen = f"the annotation is {ids.shape[1]}x{ids.shape[0]}, its picture {size[0]}x{size[1]}"
-        raise PictureError("annotation_size", f"{seen}; annotate the picture as it is", file=name)
     kinds = _kinds(info, name)
     known = np.isin(ids, [VOID, *kinds])
     if not known.all():

@@ -27,7 +27,7 @@ def _colours(ids):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_values_are_ids(dtype):
-    segments = read_segments(_png(_IDS.astype(dtype)), _INFO, size=(4, 5))
+    segments = read_segments(_png(_IDS.astype(dtype)), _INFO)
     assert segments.ids.dtype == np.int32 and np.array_equal(segments.ids, _IDS)
     assert segments.things == {3, 9}
 
@@ -55,38 +55,35 @@ def test_resizing_takes_the_nearest_pixel():
     assert segments.things == {2}
 
 
+_GREY = _png(_IDS.astype(np.uint8))
+
+
 @pytest.mark.parametrize(
-    ("png", "info", "size", "slug", "words"),
+    ("png", "info", "slug", "words"),
     [
-        (_png(_IDS.astype(np.uint8)), _INFO, (5, 4), "annotation_size", "the annotation is 4x5, its picture 5x4"),
-        (_png(_IDS.astype(np.uint8)), _INFO[:1], None, "annotation_id", "have the id 7, which its JSON does not list"),
-        (_png(_IDS.astype(np.uint8)), _INFO * 2, None, "annotation_json", "lists the id 3 twice"),
-        (
-            _png(_IDS.astype(np.uint8)),
-            {"segments": []},
-            None,
-            "annotation_json",
-            "a list of objects with id and isthing",
-        ),
-        (_png(_IDS.astype(np.uint8)), [{"id": 3}], None, "annotation_json", "a list of objects with id and isthing"),
-        (_png(_IDS.astype(np.uint8)), [{"id": "3", "isthing": 1}], None, "annotation_json", "a list of objects"),
-        (_png(_IDS.astype(np.uint8)), [3], None, "annotation_json", "a list of objects with id and isthing"),
-        (_png(np.zeros((4, 4, 4), np.uint8)), [], None, "annotation_image", "a PNG of mode RGBA; ids are grey values"),
-        (_png(_IDS.astype(np.uint8))[:45], _INFO, None, "annotation_image", "is no PNG or a damaged one"),
-        (b"GIF89a", _INFO, None, "annotation_image", "is no PNG or a damaged one"),
-        (b"", _INFO, None, "empty", "0 bytes"),
+        (_GREY, _INFO[:1], "annotation_id", "have the id 7, which its JSON does not list"),
+        (_GREY, _INFO * 2, "annotation_json", "lists the id 3 twice"),
+        (_GREY, {"segments": []}, "annotation_json", "a list of objects with id and isthing"),
+        (_GREY, [{"id": 3}], "annotation_json", "a list of objects with id and isthing"),
+        (_GREY, [{"id": "3", "isthing": 1}], "annotation_json", "a list of objects with id and isthing"),
+        (_GREY, [3], "annotation_json", "a list of objects with id and isthing"),
+        (_png(np.zeros((4, 4, 4), np.uint8)), [], "annotation_image", "a PNG of mode RGBA; ids are grey values"),
+        (_GREY[:45], _INFO, "annotation_image", "is no PNG or a damaged one"),
+        (b"GIF89a", _INFO, "annotation_image", "is no PNG or a damaged one"),
+        (b"", _INFO, "empty", "0 bytes"),
     ],
+    ids=lambda value: "png" if isinstance(value, bytes) else None,
 )
-def test_what_is_no_annotation(png, info, size, slug, words):
+def test_what_is_no_annotation(png, info, slug, words):
     with pytest.raises(PictureError, match=words) as refusal:
-        read_segments(png, info, size=size)
+        read_segments(png, info)
     assert refusal.value.slug == slug
 
 
 def test_an_annotation_over_the_limit(monkeypatch):
     monkeypatch.setenv("CMGAN_MAX_PIXELS", "19")
     with pytest.raises(PictureError, match=r"4x5; the limit is 19 pixels \(CMGAN_MAX_PIXELS\)"):
-        read_segments(_png(_IDS.astype(np.uint8)), _INFO)
+        read_segments(_GREY, _INFO)
 
 
 @pytest.mark.parametrize("text", [b"{", b"\xff\xfe\x00", b"[" * 100_000])
