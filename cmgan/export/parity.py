@@ -15,7 +15,8 @@ class Comparison:
     """Errors of one output against its reference, over the whole picture and in the hole.
 
     `problem` says why the two cannot be compared; then the numbers are infinite. For uint8 pictures the errors are in
-    levels, and `equal` is the share of values that do not differ; PSNR, in decibels, is of the 8-bit range or [-1, 1].
+    levels, `equal` is the share of values that do not differ, `near` that of those within two levels; PSNR, in
+    decibels, is of the 8-bit range or [-1, 1].
     """
 
     name: str
@@ -26,6 +27,7 @@ class Comparison:
     hole_mean_abs: float
     equal: float
     hole_equal: float
+    hole_near: float
     hole_psnr: float
     problem: str = ""
 
@@ -35,7 +37,8 @@ class Comparison:
             return f"{self.name}: {self.problem}"
         if self.kind == "uint8":
             limits: dict[str, float] = {"max_abs": tolerance.levels, "hole_max_abs": tolerance.levels}
-            floors = {"equal": tolerance.equal, "hole_equal": tolerance.equal, "hole_psnr": tolerance.psnr}
+            floors = {"equal": tolerance.equal, "hole_equal": tolerance.equal}
+            floors |= {"hole_near": tolerance.near, "hole_psnr": tolerance.psnr}
         else:
             limits = {"max_abs": tolerance.max_abs, "hole_max_abs": tolerance.max_abs}
             limits |= {"mean_abs": tolerance.mean_abs, "hole_mean_abs": tolerance.mean_abs}
@@ -59,7 +62,7 @@ def compare(name: str, reference: np.ndarray, candidate: np.ndarray, hole: np.nd
     problem = _problem(reference, candidate, hole)
     if problem:
         inf = float("inf")
-        return Comparison(name, kind, inf, inf, inf, inf, 0.0, 0.0, -inf, problem)
+        return Comparison(name, kind, inf, inf, inf, inf, 0.0, 0.0, 0.0, -inf, problem)
     error = np.abs(candidate.astype(np.float64) - reference.astype(np.float64))
     inside = error[hole] if kind == "uint8" else error.transpose(0, 2, 3, 1)[hole]
     square = float(np.square(inside).mean())
@@ -73,6 +76,7 @@ def compare(name: str, reference: np.ndarray, candidate: np.ndarray, hole: np.nd
         hole_mean_abs=float(inside.mean()),
         equal=float((error == 0).mean()),
         hole_equal=float((inside == 0).mean()),
+        hole_near=float((inside <= 2).mean()),
         hole_psnr=10 * np.log10(peak**2 / square) if square else float("inf"),
     )
 
@@ -107,6 +111,7 @@ def summary(comparisons: list[Comparison]) -> dict[str, Any]:
             "hole_mean_abs": max(c.hole_mean_abs for c in rows),
             "equal": min(c.equal for c in rows),
             "hole_equal": min(c.hole_equal for c in rows),
+            "hole_near": min(c.hole_near for c in rows),
             "hole_psnr": min(min(c.hole_psnr for c in rows), 999.0),  # identical: JSON knows no infinity
         }
     return {"cases": [c.name for c in comparisons], **kinds}

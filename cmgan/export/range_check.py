@@ -6,6 +6,8 @@ infinite in fp16. The graph is therefore run in fp32, and its values are looked 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -17,9 +19,7 @@ from cmgan.export.onnx import pipeline_of, with_hot_weights
 from cmgan.export.static_values import StaticValues
 from cmgan.export.tolerances import FP16_LIMIT
 from cmgan.model.generator import Generator
-from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
-from cmgan.runtime.onnx_engine import session
 
 
 def range_verdict(model: onnx.ModelProto, generator: Generator, cases: list[Case]) -> str:
@@ -30,9 +30,9 @@ def range_verdict(model: onnx.ModelProto, generator: Generator, cases: list[Case
     """
     if not _held_in_fp16(model):
         return "not needed: nothing is held in fp16"
-    hot_cases = [case for case in cases if case.name in HOT_CASES]
-    plain = check_range(model, _inputs(model, cases), "plain weights")
-    hot = check_range(with_hot_weights(model, generator), _inputs(model, hot_cases), "hot weights")
+    inputs = [graph_inputs(pipeline_of(model), *stacked([case])) for case in cases if case.name in HOT_CASES]
+    plain = check_range(model, inputs, "plain weights")
+    hot = check_range(with_hot_weights(model, generator), inputs, "hot weights")
     return f"passed: {plain}; {hot}"
 
 
@@ -51,24 +51,46 @@ def check_range(model: onnx.ModelProto, inputs: list[Arrays], kind: str) -> str:
 
 
 def largest_in_fp16(model: onnx.ModelProto, inputs: list[Arrays]) -> dict[str, float]:
-    """The largest magnitude of what each node gives in fp16, and of each fp16 initializer, by name, were it fp32.
-
-    Every value is reduced to its maximum inside the graph, so that no more than one run's memory is needed.
-    """
+    """The largest magnitude of what each node gives in fp16, and of each fp16 initializer, by name, were it fp32."""
     largest = {tensor.name: _magnitude(tensor) for tensor in _constants_in_fp16(model)}
+    wide, watched = _with_extremes(model)
+    running = _session(wide)
+    for arrays in inputs:
+        extremes = np.abs(np.array(running.run(None, arrays)[len(model.graph.output) :], np.float32))
+        for node, pair in zip(watched, extremes.reshape(-1, 2), strict=True):
+            largest[node] = float(np.maximum(largest.get(node, 0.0), pair.max()))  # NaN stays NaN
+    return largest
+
+
+def _with_extremes(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph in fp32 that also gives the least and the largest of every value held in fp16, and the node of each.
+
+    They are taken inside the graph, right behind the value, so that one run's memory is enough.
+    """
     held = _held_in_fp16(model)
     wide = in_fp32(model)
-    watched: dict[str, str] = {}  # name of a maximum -> node
-    for node in model.graph.node:
+    nodes, watched = list(wide.graph.node), []
+    del wide.graph.node[:]
+    for node in nodes:
+        wide.graph.node.append(node)
         for name in held.intersection(node.output):
-            watched[_add_maximum(wide, name)] = node.name
-    wide.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in watched)
-    running = session(wide, EngineOptions())
-    for arrays in inputs:
-        maxima = running.run(list(watched), arrays)
-        for node_name, value in zip(watched.values(), maxima, strict=True):
-            largest[node_name] = float(np.maximum(largest.get(node_name, 0.0), value))  # NaN stays NaN
-    return largest
+            watched.append(node.name)
+            for operator in ("ReduceMin", "ReduceMax"):
+                extreme = f"{name}.{operator}"
+                wide.graph.node.append(helper.make_node(operator, [name], [extreme], keepdims=0))
+                wide.graph.output.append(helper.make_tensor_value_info(extreme, TensorProto.FLOAT, []))
+    return wide, watched
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    """Without optimisation, which costs more than it saves here, and in an order that frees values early."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    settings.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
 
 
 def in_fp32(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -98,14 +120,3 @@ def _held_in_fp16(model: onnx.ModelProto) -> set[str]:
 
 def _magnitude(tensor: onnx.TensorProto) -> float:
     return float(np.abs(numpy_helper.to_array(tensor).astype(np.float32)).max(initial=0))
-
-
-def _add_maximum(model: onnx.ModelProto, name: str) -> str:
-    magnitude, maximum = f"{name}.magnitude", f"{name}.maximum"
-    model.graph.node.append(helper.make_node("Abs", [name], [magnitude]))
-    model.graph.node.append(helper.make_node("ReduceMax", [magnitude], [maximum], keepdims=0))
-    return maximum
-
-
-def _inputs(model: onnx.ModelProto, cases: list[Case]) -> list[Arrays]:
-    return [graph_inputs(pipeline_of(model), *stacked([case])) for case in cases]

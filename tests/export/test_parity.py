@@ -89,6 +89,17 @@ def test_an_error_that_only_the_hole_shows_fails():
     assert "hole_equal" in _failure(reference, candidate, hole)
 
 
+@pytest.mark.parametrize(("off", "passes"), [(1, True), (2, False)])
+def test_one_value_in_a_hundred_may_be_three_levels_off_in_fp16(off, passes):
+    reference = np.full((1, 20, 20, 3), 7, np.uint8)
+    hole = np.zeros((1, 20, 20), bool)
+    hole[:, :10, :10] = True  # 300 values
+    candidate = reference.copy()
+    candidate[0, 0, : 3 * off] += np.array([3, 0, 0], np.uint8)
+    failure = compare("case", reference, candidate, hole).failure(TOLERANCES["fp16"])
+    assert ("hole_near" in failure) != passes
+
+
 @pytest.mark.parametrize(
     ("candidate", "words"),
     [
@@ -123,7 +134,7 @@ def test_the_numbers_are_those_of_their_definition():
 
 
 def test_both_a_maximum_and_a_mean_must_hold():
-    good = Comparison("case", "float32", 1e-6, 1e-7, 1e-6, 1e-7, 0, 0, 120.0)
+    good = Comparison("case", "float32", 1e-6, 1e-7, 1e-6, 1e-7, 0, 0, 0, 120.0)
     loose = Tolerance(max_abs=1.0, mean_abs=1e-9, levels=1, equal=1.0)
     assert good.failure(TOLERANCE) == ""
     assert "mean_abs" in good.failure(loose)

@@ -80,7 +80,7 @@ def test_node_names_say_the_module_and_are_unique(traced):
 
 
 def test_the_gate_passes_fp16(source):
-    candidate = build(source, ExportOptions(precision="fp16"), lambda step: None)
+    candidate = build(source, ExportOptions(precision="fp16"), print)
     verdict = prove(candidate, source.cases, source.references, "fp16")
     assert verdict["range"].startswith("passed")
     assert sum("hot" in case for case in verdict["cases"]) >= 2
