@@ -84,22 +84,24 @@ def _trained(config: TrainConfig, folder: Path, allow_change: bool) -> tuple[dic
     from cmgan.train.distributed import joined_world
     from cmgan.train.loop import train as run
 
-    with joined_world(config.run.device) as world, terminal.progress("training", config.loop.steps) as advance:
-        done = 0
+    with joined_world(config.run.device) as world:
+        if world.rank:  # one process speaks for all
+            terminal.configure(verbose=False, quiet=True)
+        with terminal.progress("training", config.loop.steps) as advance:
+            done = 0
 
-        def report(step: int, steps: int, speed: float) -> None:
-            nonlocal done
-            left = (steps - step) * config.pictures_a_step * world.size / speed
-            advance(f"step {step}: {speed:.1f} pictures/s, {_duration(left)} left", step - done)
-            done = step
+            def report(step: int, speed: float) -> None:
+                nonlocal done
+                left = (config.loop.steps - step) * config.pictures_a_step * world.size / speed
+                advance(f"step {step}: {speed:.1f} pictures/s, {_duration(left)} left", step - done)
+                done = step
 
-        outcome = run(config, folder, world, allow_change=allow_change, report=report)
-    if world.rank == 0:
-        terminal.say(f"{folder}: step {outcome.step} of {config.loop.steps}")
-        if not outcome.finished:
-            terminal.say(f"the same command goes on with it; the weights so far are in {folder / 'ema'}")
-        else:
-            terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {folder / 'ema'}")
+            outcome = run(config, folder, world, allow_change=allow_change, report=report)
+    terminal.say(f"{folder}: step {outcome.step} of {config.loop.steps}")
+    if outcome.finished:
+        terminal.say(f"next: cmgan inpaint photo.jpg mask.png --model {folder / 'ema'}")
+    else:
+        terminal.say(f"the same command goes on with it; the weights so far are in {folder / 'ema'}")
     document = {"run": str(folder), "step": outcome.step, "finished": outcome.finished}
     return document, 128 + outcome.signal if outcome.signal else 0
 

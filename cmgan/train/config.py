@@ -89,7 +89,7 @@ class LoopSection:
 class RunSection:
     """What changes no number of the result, and so may change when a run goes on."""
 
-    device: str = _option("auto", "cpu, cuda, or auto: cuda where there is one")
+    device: str = _option("auto", "auto takes cuda where there is one", choices=("auto", "cpu", "cuda"))
     workers: int = _option(2, "processes that load pictures, beside each training process; 0: none", least=0)
     max_minutes: float = _option(0.0, "of this session, which then saves and stops; 0: no limit", least=0)
     max_steps: int = _option(0, "step at which this session saves and stops; 0: no limit", least=0)

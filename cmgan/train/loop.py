@@ -16,7 +16,6 @@ import torch
 
 from cmgan.errors import ModelError, NumbersError, UsageError, warn
 from cmgan.files import write_atomically
-from cmgan.kernels import use
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import save_generator, weights_digest
 from cmgan.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
@@ -32,7 +31,7 @@ from cmgan.train.steps import Batch, Stepper, Terms
 MOST_SKIPPED = 20  # steps in a row without a finite gradient
 _SHOWN = 4  # pictures on a sheet
 
-Report = Callable[[int, int, float], None]  # step, all steps, pictures a second
+Report = Callable[[int, float], None]  # step, pictures a second
 
 
 @dataclass
@@ -61,7 +60,7 @@ def train(
     world: World,
     *,
     allow_change: bool = False,
-    report: Report = lambda step, steps, speed: None,
+    report: Report = lambda step, speed: None,
 ) -> Outcome:
     """Start the run `folder`, or go on with it where its configuration is the same.
 
@@ -80,18 +79,28 @@ def train(
 @contextmanager
 def _claimed(folder: Path, config: TrainConfig, world: World, allow_change: bool) -> Iterator[None]:
     """The folder, made or recognised, for this run alone; the system drops the lock of a process that dies."""
-    if world.rank == 0:
-        _check_folder(folder, config, allow_change)
-        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError("run_in_use", "another process is training here", file=folder) from None
+    if world.rank:
+        world.wait()
+        yield
+        return
+    _check_folder(folder, config, allow_change)
+    lock = _locked(folder)
+    try:
         write_atomically(folder / "config.toml", to_toml(config).encode())
-    world.wait()
-    yield
-    if world.rank == 0:
+        world.wait()
+        yield
+    finally:
         os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError("run_in_use", "another process is training here", file=folder) from None
+    return lock
 
 
 def _check_folder(folder: Path, config: TrainConfig, allow_change: bool) -> None:
@@ -99,9 +108,9 @@ def _check_folder(folder: Path, config: TrainConfig, allow_change: bool) -> None
         if not folder.parent.is_dir():
             raise UsageError("output_folder", f"the folder {folder.parent} does not exist; make it first", file=folder)
         folder.mkdir()
-    if not any(folder.iterdir()):
-        return
     if not (folder / "config.toml").is_file():
+        if all(entry.name == "lock" or entry.name.startswith(".") for entry in folder.iterdir()):
+            return
         raise UsageError("not_a_run", "is not empty and no training run; name another folder", file=folder)
     changed = differences(asdict(load_config(folder / "config.toml")), config)
     _refuse(changed, "run_differs", UsageError, folder, allow_change)
@@ -122,12 +131,8 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path, world: World, allow_change: bool) -> None:
         self.config, self.folder, self.world = config, folder, world
         self.samples, self.fingerprint = open_inputs(config)
-        if config.loop.deterministic:
-            torch.use_deterministic_algorithms(True)
         self.steps_per_epoch = steps_per_epoch(self.samples, config.pictures_a_step, world.size)
         self.networks = Networks(config, world.device)
-        if world.device.type == "cuda":
-            use(self.networks.generator, config.loop.kernels)
         self.progress = Progress()
         self._go_on(allow_change)
         self.stepper = Stepper(config, self.networks, world)
@@ -172,7 +177,7 @@ class _Run:
             if self.progress.step % run.log_every == 0:
                 done = (self.progress.step - last_step) * self.config.pictures_a_step * self.world.size
                 self._log(now - began, done / (now - last))
-                report(self.progress.step, steps, done / (now - last))
+                report(self.progress.step, done / (now - last))
                 last, last_step = now, self.progress.step
             if self.progress.step % run.grid_every == 0 or stop:
                 self._show()

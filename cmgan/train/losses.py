@@ -104,7 +104,8 @@ def path_lengths(raw: Tensor, w: Tensor, noise: Tensor) -> Tensor:
         (N,), with a graph of its own.
     """
     (gradient,) = torch.autograd.grad((raw * noise).sum() / raw.shape[-1], w, create_graph=True)
-    return gradient.square().sum(1).sqrt()
+    wide = torch.promote_types(gradient.dtype, torch.float32)  # under autocast the code is in bfloat16
+    return gradient.to(wide).square().sum(1).sqrt()
 
 
 def path_penalty(lengths: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:

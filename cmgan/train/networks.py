@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
+from cmgan.kernels import use
 from cmgan.model.discriminator import Discriminator
 from cmgan.model.generator import Generator
 from cmgan.model.weights import load_generator
@@ -28,6 +30,9 @@ class Networks:
         torch.manual_seed(config.loop.seed)
         self.generator = _placed(_generator(config), config, device)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        if device.type == "cuda":
+            _choose_algorithms(config.loop.deterministic)
+            use(self.generator, config.loop.kernels)
         self.discriminator: Discriminator | None = None
         if config.loss.adversarial_weight:
             discriminator = Discriminator(self.generator.config, spectral=config.model.spectral)
@@ -99,6 +104,15 @@ def _placed(module: Network, config: TrainConfig, device: torch.device) -> Netwo
     """The module on the device, its weights in the memory layout wanted, ready to be trained."""
     layout = torch.channels_last if config.loop.channels_last else torch.contiguous_format
     return module.to(device).to(memory_format=layout).train()  # type: ignore[call-overload]  # which torch leaves out
+
+
+def _choose_algorithms(deterministic: bool) -> None:
+    """For CUDA: the fastest ones with TF32, or those that give the same bits every time."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add up in another order
+        torch.use_deterministic_algorithms(True)
 
 
 def _adam(module: nn.Module, options: OptimiserSection) -> torch.optim.Adam:

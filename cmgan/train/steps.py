@@ -139,8 +139,10 @@ class Stepper:
     def _path_penalty(self, raw: Tensor) -> Tensor:
         assert self._w is not None
         lengths = losses.path_lengths(raw, self._w, torch.randn_like(raw))
-        penalty, mean = losses.path_penalty(lengths, self.networks.path_mean)
-        self.networks.path_mean = self.world.sum(mean) / self.world.size
+        before = self.networks.path_mean
+        penalty, mean = losses.path_penalty(lengths, before)
+        mean = self.world.sum(mean) / self.world.size
+        self.networks.path_mean = torch.where(mean.isfinite(), mean, before)
         return penalty
 
     def _discriminator_loss(self, number: int, part: Batch, fake: Tensor, terms: Terms) -> Tensor:
