@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -73,19 +74,23 @@ def open_extractors(wanted: Sequence[str] | None, device: str = "cpu") -> list[E
         MissingError: torch or the packages of one that is named are missing.
         UsageError, ModelError: as `open_extractor`.
     """
+    if wanted is not None:
+        return [_open_extractor(name, device) for name in wanted]
+    try:
+        return [_open_extractor("lite2", device)]
+    except MissingError as error:
+        warn("features_missing", f"no distances of features: {error}")
+        return []
+
+
+def _open_extractor(name: str, device: str) -> Extractor:
     try:
         from cmgan.train.evaluation.extractors import open_extractor
-
-        return [open_extractor(name, device) for name in (("lite2",) if wanted is None else wanted)]
-    except (ImportError, MissingError) as error:
-        if isinstance(error, ImportError) and error.name != "torch":
+    except ImportError as error:
+        if error.name != "torch":
             raise
-        if wanted is None:
-            warn("features_missing", f"no distances of features: {error}; pip install 'cmgan[torch,eval]' has them")
-            return []
-        if isinstance(error, MissingError):
-            raise
-        raise MissingError("torch", "distances of features need torch: pip install 'cmgan[torch]'") from None
+        raise MissingError("torch", "distances of features need torch: pip install 'cmgan[torch,eval]'") from None
+    return open_extractor(name, device)
 
 
 def evaluate(
@@ -165,8 +170,6 @@ class _Judge:
 
 
 def _check_packages() -> None:
-    import importlib.util
-
     for name in _PACKAGES:
         if importlib.util.find_spec(name) is None:
             raise MissingError("eval", f"the metrics need {name}: pip install 'cmgan[eval]'")
