@@ -67,10 +67,11 @@ def main() -> None:
     options = parser().parse_args()
     table = tomllib.loads((Path(__file__).parent / "sources.toml").read_text())
     with tempfile.TemporaryDirectory() as work:
-        packages = sorted({source["package"] for source in table["source"]})
+        sources = [source for source in table["source"] if options.all_licences or not source.get("all_licences")]
+        packages = sorted({source["package"] for source in sources})
         folder = options.debs or download(packages, Path(work))
         found = [
-            photo for source in table["source"] for photo in photographs(source, unpack(source, folder, Path(work)))
+            photo for source in sources for photo in photographs(source, unpack(source, folder, Path(work)))
         ]
         free = [photo for photo in found if options.all_licences or FREE.fullmatch(photo.licence)]
         kept = without_doubles(free)

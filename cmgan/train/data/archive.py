@@ -12,15 +12,15 @@ import os
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO, Protocol, cast, overload
 
 import numpy as np
 
 from cmgan.errors import PictureError, shown
 from cmgan.imaging.source import read_source
-from cmgan.train.data.tar_index import TarIndex, index_of_tar
+from cmgan.train.data.tar_index import index_of_tar
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SUFFIXES = (*PICTURE_SUFFIXES, ".json")
@@ -143,18 +143,21 @@ class Tars:
         self.path = path
         self._shards = shards
         indexes = [index_of_tar(shard) for shard in shards]
-        found = {name: place for name, place in self._places(indexes) if is_wanted(name)}  # the last of one name counts
-        _report(path, sum(len(index.names) for index in indexes) - len(found))
+        found: dict[str, int] = {}  # name -> number of the entry in all shards; the last of one name counts
+        first = 0
+        for shard, index in zip(shards, indexes, strict=True):
+            prefix = f"{shard.stem}/" if len(shards) > 1 else ""
+            for number, name in enumerate(index.names, first):
+                if is_wanted(name):
+                    found[prefix + name.removeprefix("./")] = number
+            first += len(index.names)
+        _report(path, first - len(found))
         names = sorted(found)
         self.names = Names(names)
-        places = np.array([found[name] for name in names], np.int64).reshape(-1, 3)
-        self._shard, self._offset, self.sizes = places.T
-
-    def _places(self, indexes: list[TarIndex]) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        for number, (shard, index) in enumerate(zip(self._shards, indexes, strict=True)):
-            prefix = f"{shard.stem}/" if len(self._shards) > 1 else ""
-            places = zip(index.names, index.offsets.tolist(), index.sizes.tolist(), strict=True)
-            yield from ((prefix + name.removeprefix("./"), (number, offset, size)) for name, offset, size in places)
+        entries = np.array([found[name] for name in names], np.int64)
+        self._shard = np.repeat(np.arange(len(shards)), [len(index.names) for index in indexes])[entries]
+        self._offset = np.concatenate([index.offsets for index in indexes])[entries]
+        self.sizes = np.concatenate([index.sizes for index in indexes])[entries]
 
     def read(self, index: int, max_bytes: int) -> bytes:
         shard, name = self._shards[self._shard[index]], f"{self.path}/{self.names[index]}"
@@ -175,8 +178,7 @@ class Tars:
 
 def is_wanted(name: str) -> bool:
     """Whether an entry of that name is a picture or an annotation, and harmless as a relative path."""
-    parts = PurePosixPath(name.removeprefix("./")).parts
-    hidden = any(part.startswith(".") for part in parts)  # `..` too
+    hidden = "/." in f"/{name.removeprefix('./')}"  # `..` too
     return name.lower().endswith(_SUFFIXES) and not hidden and not name.startswith("/")
 
 
