@@ -70,9 +70,7 @@ def main() -> None:
         sources = [source for source in table["source"] if options.all_licences or not source.get("all_licences")]
         packages = sorted({source["package"] for source in sources})
         folder = options.debs or download(packages, Path(work))
-        found = [
-            photo for source in sources for photo in photographs(source, unpack(source, folder, Path(work)))
-        ]
+        found = [photo for source in sources for photo in photographs(source, unpack(source, folder, Path(work)))]
         free = [photo for photo in found if options.all_licences or FREE.fullmatch(photo.licence)]
         kept = without_doubles(free)
         held = [photo for photo in kept if is_held_out(photo, table["held_out"])]
