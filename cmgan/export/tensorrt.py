@@ -6,6 +6,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/api/migration/tensorrt-10x-
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,67 @@ def engine_from_onnx(
     Raises:
         ModelError: the library cannot take a node, or cannot build the network.
     """
+    monitor = new_monitor(trt, lambda step: progress(f"{TITLES[options.format]}: {step}"))
+    with ThreadPoolExecutor(1) as pool:  # native code would swallow a Ctrl-C that arrives in one of its callbacks
+        work = pool.submit(_build_engine, trt, model, options, targets, monitor)
+        try:
+            return work.result()
+        except BaseException:
+            monitor.go_on = False
+            raise
+
+
+def new_monitor(trt: Any, progress: Progress) -> Any:
+    """An `IProgressMonitor` that says phase and percentage, whenever that changes, until `go_on` is false."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.go_on = True
+            self._steps: dict[str, int] = {}
+            self._said = ""
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self._steps[phase] = steps
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            text = f"{phase.lower()}, {100 * (step + 1) // self._steps[phase]} %"
+            if text != self._said:
+                self._said = text
+                progress(text)
+            return self.go_on
+
+        def phase_finish(self, phase: str) -> None:
+            pass
+
+    return Monitor()
+
+
+def _build_engine(trt: Any, model: bytes, options: ExportOptions, targets: tuple[str, ...], monitor: Any) -> bytes:
+    title = f"{TITLES[options.format]} {trt.__version__}"
     log = new_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
-        raise _parser_refusal(f"{TITLES[options.format]} {trt.__version__}", parser)
+        raise _parser_refusal(title, parser)
     config = builder.create_builder_config()
+    config.progress_monitor = monitor
     config.add_optimization_profile(_profile(builder, network, options.batches))
+    _configure(trt, config, options, targets)
+    timings = _timings_file(trt, options, targets)
+    if timings:
+        load_timings(config, timings)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        reason = log.errors[0] if log.errors else "no reason given"
+        raise ModelError("engine_build", f"{title} cannot build the engine: {reason}")
+    if timings:
+        write_cache(timings, bytes(config.get_timing_cache().serialize()))
+    return bytes(plan)
+
+
+def _configure(trt: Any, config: Any, options: ExportOptions, targets: tuple[str, ...]) -> None:
     if options.precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and no fp32: it rounds factors to 10 bits
     if options.workspace is not None:
@@ -143,52 +197,6 @@ def engine_from_onnx(
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(targets):
             config.set_compute_capability(getattr(trt.ComputeCapability, target.replace("sm_", "SM")), index)
-    monitor = new_monitor(trt, lambda step: progress(f"{TITLES[options.format]}: {step}"))
-    config.progress_monitor = monitor
-    timings = _timings_file(trt, options, targets)
-    if timings:
-        load_timings(config, timings)
-    plan = builder.build_serialized_network(network, config)
-    if monitor.stopped:
-        raise monitor.stopped
-    if plan is None:
-        reason = log.errors[0] if log.errors else "no reason given"
-        raise ModelError("engine_build", f"{TITLES[options.format]} cannot build the engine: {reason}")
-    if timings:
-        write_cache(timings, bytes(config.get_timing_cache().serialize()))
-    return bytes(plan)
-
-
-def new_monitor(trt: Any, progress: Progress) -> Any:
-    """An `IProgressMonitor` that says phase and percentage, whenever that changes.
-
-    What `progress` raises, Ctrl-C too, stops the build and is kept in `stopped`: it must not pass through native code.
-    """
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.stopped: BaseException | None = None
-            self._steps: dict[str, int] = {}
-            self._said = ""
-
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            self._steps[phase] = steps
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            try:
-                text = f"{phase.lower()}, {100 * (step + 1) // self._steps[phase]} %"
-                if text != self._said:
-                    self._said = text
-                    progress(text)
-            except BaseException as error:  # noqa: BLE001
-                self.stopped = error
-            return self.stopped is None
-
-        def phase_finish(self, phase: str) -> None:
-            pass
-
-    return Monitor()
 
 
 def load_timings(config: Any, path: Path) -> None:

@@ -84,8 +84,7 @@ class Tensor:
         self._copy(self.host.ctypes.data, self.device, n, "cudaMemcpyDeviceToHost", stream)
 
     def _copy(self, to: int, source: int, n: int, kind: str, stream: int) -> None:
-        direction = getattr(_runtime().cudaMemcpyKind, kind)
-        call("cudaMemcpyAsync", to, source, self.host[:n].nbytes, direction, stream)
+        call("cudaMemcpyAsync", to, source, self.host[:n].nbytes, memcpy_kind(kind), stream)
 
 
 class Graph:
@@ -103,6 +102,11 @@ class Graph:
 
     def launch(self, stream: int) -> None:
         call("cudaGraphLaunch", self._launched, stream)
+
+
+def memcpy_kind(name: str) -> Any:
+    """`cudaMemcpyHostToDevice` and so on."""
+    return getattr(_runtime().cudaMemcpyKind, name)
 
 
 def new_stream() -> int:
