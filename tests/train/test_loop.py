@@ -192,8 +192,11 @@ def test_too_many_in_a_row_end_the_run_with_the_last_checkpoint_intact(tmp_path,
 
 
 def test_accumulated_batches_are_the_same_step_as_one():
-    """Two forward passes of one picture each give the gradient of one pass of two, but for what is drawn a pass: z, which
-    does not matter here, and the noise. (The discriminator looks at the spread within a pass.)"""
+    """Two forward passes of one picture each give the gradient of one pass of two.
+
+    But for what is drawn a pass: z, which is made not to matter here, and the noise. (The discriminator looks at the
+    spread within a pass.)
+    """
     plain = ("loss.adversarial_weight=0", "loss.path_length=0", "loop.autocast=false")
     gradients = []
     for shape in (("loop.batch=2",), ("loop.batch=1", "loop.accumulate=2")):
