@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from cmgan import __version__
+from cmgan.errors import MissingError
 
 # What each extra of the package is for, and the distributions that it needs.
 _PACKAGES = (
     ("run exported files (CPU)", "cpu", ("onnxruntime", "onnx")),
     ("run exported files (NVIDIA GPU)", "gpu", ("onnxruntime-gpu", "onnx")),
+    ("run OpenVINO models", "openvino", ("openvino",)),
+    ("build and run TensorRT engines", "trt", ("tensorrt", "cuda-bindings")),
+    ("build and run TensorRT-RTX engines", "trt-rtx", ("tensorrt-rtx", "cuda-bindings")),
     ("the PyTorch model", "torch", ("torch", "safetensors")),
     ("export and bench", "export", ("torch", "onnx", "onnxscript", "matplotlib", "psutil")),
 )
@@ -42,7 +46,7 @@ def survey() -> list[Row]:
         if missing:
             here = f"missing: {', '.join(missing)}" + (f" (has {here})" if here else "")
         rows.append(Row(purpose, here, f"pip install 'cmgan[{extra}]'" if missing else ""))
-    return [*rows, _providers(), _cuda()]
+    return [*rows, _providers(), _cuda(), _gpu()]
 
 
 def _version(distribution: str) -> str | None:
@@ -69,3 +73,14 @@ def _cuda() -> Row:
         return Row("CUDA in PyTorch", "no CUDA device", "--device cpu works everywhere")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return Row("CUDA in PyTorch", ", ".join(names))
+
+
+def _gpu() -> Row:
+    """What TensorRT's engines run on."""
+    from cmgan.runtime import cuda
+
+    try:
+        gpu = cuda.gpu("cuda")
+    except MissingError as error:
+        return Row("NVIDIA GPU", error.message, "cmgan export --format trt-rtx --target sm_89 builds without one")
+    return Row("NVIDIA GPU", f"{gpu.name}, {gpu.capability}, driver for CUDA {gpu.driver}")
