@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from cmgan.cli.options import Json, Overwrite
 from cmgan.cli.render import terminal, write_json
 from cmgan.errors import MissingError
 
+if TYPE_CHECKING:
+    from cmgan.runtime.graph import Graph
+
+_SHOWN_LAYERS = 10  # the most expensive ones
 _INIT_EXAMPLES = """Examples:
 
 cmgan init my-model --preset small-512 --seed 7"""
@@ -23,7 +27,9 @@ cmgan info
 
 cmgan info small-512
 
-cmgan info out/model.onnx"""
+cmgan info out/model.onnx
+
+cmgan info out/model.xml --json layers.json"""
 
 
 def register(app: typer.Typer) -> None:
@@ -77,13 +83,14 @@ def info(
     model: Annotated[str | None, typer.Argument(help="A preset, a model folder or an exported file.")] = None,
     json: Json = None,
 ) -> None:
-    """Show a model's sizes and cost, or what an exported file says about itself; without a model, the presets."""
+    """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""
     from cmgan.config import PRESETS
+    from cmgan.runtime.formats import format_of_file
 
     if model is None:
         document: dict[str, Any] = {"presets": {name: config.to_dict() for name, config in PRESETS.items()}}
         _show_rows("preset", document["presets"])
-    elif model.endswith(".onnx"):
+    elif format_of_file(Path(model)) is not None:
         document = _artefact(Path(model))
     else:
         document = _network(model)
@@ -105,20 +112,37 @@ def doctor(json: Json = None) -> None:
 
 
 def _artefact(path: Path) -> dict[str, Any]:
-    from collections import Counter
     from dataclasses import asdict
 
-    from cmgan.runtime.metadata import Metadata
-    from cmgan.runtime.onnx_file import load_onnx
+    from cmgan.runtime.graph import inspect
+    from cmgan.runtime.sidecar import files_of
 
-    model = load_onnx(path)
-    metadata = asdict(Metadata.from_strings({p.key: p.value for p in model.metadata_props}))
-    operators = Counter(node.op_type for node in model.graph.node)
-    document = {"file": str(path), "metadata": metadata, "operators": dict(operators.most_common())}
-    flat = {key: value for key, value in metadata.items() if key != "verdict"}
-    _show_pairs(str(path), flat | {"verdict": metadata["verdict"].get("values"), "nodes": operators.total()})
-    terminal.say(", ".join(f"{count} {name}" for name, count in operators.most_common()))
-    return document
+    metadata, graph = inspect(path)
+    facts = asdict(metadata)
+    sizes = {file.name: file.stat().st_size for file in files_of(path)}
+    _show_pairs(str(path), facts | {"verdict": metadata.verdict.get("values"), "bytes": sizes})
+    document: dict[str, Any] = {"file": str(path), "metadata": facts, "bytes": sizes}
+    return document | (_graph(graph) if graph else {})
+
+
+def _graph(graph: Graph) -> dict[str, Any]:
+    """Show operators and the most expensive layers; all of them are in the document."""
+    from dataclasses import asdict
+
+    terminal.say(", ".join(f"{count} {name}" for name, count in graph.operators.items()))
+    terminal.say(f"{graph.constants / 1e6:.1f} million constants, {graph.flops / 1e9:.1f} GFLOP a picture")
+    shown = {
+        layer.name: {
+            "operator": layer.operator,
+            "output": " x ".join(map(str, layer.output)),
+            "GFLOP": layer.flops / 1e9,
+            "%": 100 * layer.flops / graph.flops,
+        }
+        for layer in graph.layers[:_SHOWN_LAYERS]
+    }
+    if shown:
+        _show_rows("layer", shown)
+    return asdict(graph) | {"flops": graph.flops}
 
 
 def _network(model: str) -> dict[str, Any]:
