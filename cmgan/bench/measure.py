@@ -17,6 +17,7 @@ from cmgan.bench.worker import RowFailure, Worker
 from cmgan.export.cases import Case, stacked
 from cmgan.export.parity import compare, summary
 from cmgan.export.tolerances import TOLERANCES
+from cmgan.runtime.sidecar import files_of
 
 TURNS = 10  # rows take turns, so that a slow spell of the machine hits all of them
 _PERCENTILES = (50, 90, 95, 99)
@@ -74,8 +75,8 @@ def start(contender: Contender, arrays: Arrays) -> None:
 
 
 def _size(setting: Setting) -> int:
-    """Bytes of the exported file with its weights, or of the model folder's."""
-    files = [setting.artefact] if setting.artefact else list(Path(setting.folder).glob("*.safetensors"))
+    """Bytes of the exported file with those beside it that it needs, or of the model folder's weights."""
+    files = files_of(setting.artefact) if setting.artefact else list(Path(setting.folder).glob("*.safetensors"))
     return sum(file.stat().st_size for file in files)
 
 

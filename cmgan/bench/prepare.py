@@ -7,26 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmgan.bench.report import CANNOT, FAILED
 from cmgan.bench.request import BenchRequest
+from cmgan.bench.rows import KINDS, RowKind, row_name
 from cmgan.config import PRESETS
-from cmgan.errors import MissingError, NumbersError, UsageError
+from cmgan.errors import CmganError, MissingError, NumbersError, UsageError
 from cmgan.runtime.engine import EngineInfo
+from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine
 
 if TYPE_CHECKING:
-    from cmgan.model.weights import LoadedModel
+    from cmgan.export.source import Source
 
 Progress = Callable[[str], None]  # called with what is being done
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The model in memory and on disk, and the exported files of the rows; `missing` says why a row has none."""
+    """The model in memory and on disk, and the exported files of the rows; `missing` says why a row has none: its
+    status and the reason."""
 
-    loaded: LoadedModel
+    source: Source
     folder: Path
     artefacts: dict[str, Path]
-    missing: dict[str, str]
+    missing: dict[str, tuple[str, str]]
 
 
 def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
@@ -37,6 +41,7 @@ def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
         ModelError, MissingError: the model or a file cannot be used.
     """
     try:
+        from cmgan.export.source import Source
         from cmgan.model.weights import resolve, save_generator
     except ImportError as error:
         message = f"bench compares with the PyTorch model, and {error.name} is missing: pip install 'cmgan[export]'"
@@ -54,11 +59,16 @@ def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
     if not folder.is_dir():
         folder = work / "model"
         save_generator(loaded.generator, folder, trained=loaded.trained, licence=loaded.licence)
-    artefacts = {info.format: path for path, info in given.items()}
-    missing: dict[str, str] = {}
-    if "onnx" in request.rows and "onnx" not in artefacts:
-        _export_onnx(loaded, work, artefacts, missing, progress)
-    return Prepared(loaded, folder, artefacts, missing)
+    artefacts = {row_name(info.format, info.precision): path for path, info in given.items()}
+    prepared = Prepared(Source(loaded), folder, artefacts, {})
+    for kind in (KINDS[row] for row in request.rows):
+        if not kind.pytorch and kind.name not in artefacts:
+            try:
+                artefacts[kind.name] = _exported(kind, prepared.source, work, request, progress)
+            except CmganError as error:
+                status = FAILED if isinstance(error, NumbersError) else CANNOT
+                prepared.missing[kind.name] = status, error.message
+    return prepared
 
 
 def _given(request: BenchRequest) -> dict[Path, EngineInfo]:
@@ -70,11 +80,11 @@ def _given(request: BenchRequest) -> dict[Path, EngineInfo]:
     given = {path: open_engine(path).info for path in paths}
     for path, info in given.items():
         request.check_resolution(info.resolution, path.name)
-        if info.format not in request.rows:
-            message = f"is of format {info.format}; the rows are {', '.join(request.rows)}"
-            raise UsageError("bench_row", message, file=path)
-    if len({info.format for info in given.values()}) < len(given):
-        raise UsageError("bench_artefact", "two files of one format were given; a bench takes one of each")
+        if row_name(info.format, info.precision) not in request.rows:
+            message = f"is of the row {row_name(info.format, info.precision)}; the rows are {', '.join(request.rows)}"
+            raise UsageError("bench_row", f"{message} (see --formats and --precision)", file=path)
+    if len({(info.format, info.precision) for info in given.values()}) < len(given):
+        raise UsageError("bench_artefact", "two files of one format and precision were given; a bench takes one")
     return given
 
 
@@ -85,15 +95,14 @@ def _preset_behind(info: EngineInfo, name: str) -> str:
     return info.name
 
 
-def _export_onnx(
-    loaded: LoadedModel, work: Path, artefacts: dict[str, Path], missing: dict[str, str], progress: Progress
-) -> None:
-    try:
-        from cmgan.export.artefact import export_model
+def _exported(kind: RowKind, source: Source, work: Path, request: BenchRequest, progress: Progress) -> Path:
+    """Export the row's file; any `CmganError` is why there is none."""
+    from cmgan.export.artefact import export_model
+    from cmgan.export.options import ExportOptions
 
-        export = export_model(loaded, work / "onnx", progress=lambda step: progress(f"exporting to ONNX: {step}"))
-        artefacts["onnx"] = export.file
-    except ImportError as error:
-        missing["onnx"] = f"{error.name} is not installed: pip install 'cmgan[cpu,export]'"
-    except (MissingError, NumbersError) as error:
-        missing["onnx"] = error.message
+    format = FORMATS[kind.format]
+    if kind.precision not in format.precisions:
+        raise UsageError("precision", f"{format.name} has no {kind.precision}; it has {', '.join(format.precisions)}")
+    largest = max(request.batches) if "batch_max" in format.flags else None
+    options = ExportOptions(format=format.name, precision=kind.precision, batch_max=largest)
+    return export_model(source, work / kind.name, options, progress=lambda s: progress(f"{kind.name}: {s}")).file

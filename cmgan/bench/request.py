@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmgan.bench.budget import Budget, parse_budget
-from cmgan.bench.rows import BASELINE, KINDS
+from cmgan.bench.rows import BASELINE, KINDS, PRECISIONS, USUAL_FORMATS, row_name
 from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
 from cmgan.errors import UsageError
+from cmgan.runtime.formats import FORMATS, format_of
+
+_PYTORCH_ROWS = tuple(kind.name for kind in KINDS.values() if kind.pytorch)
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class BenchRequest:
     """What to measure and for how long; `UsageError` for a value that makes no sense.
 
     `model` is a preset, a model folder or an exported file; None takes the preset of `resolution`. `artefacts` are
-    exported files of the same weights. `formats` names the rows wanted; empty means all of them. Every row is called
+    exported files of the same weights. `formats` names PyTorch rows and formats of exported files, each of which is a
+    row in each of `precisions`; empty means every PyTorch row and the usual formats. Every row is called
     at least `iters` times and for `min_seconds` at batch 1, and with half as many pictures at each of the `batches`.
     `threads` 0 means one a physical core.
     """
@@ -26,6 +30,7 @@ class BenchRequest:
     resolution: int | None = None
     artefacts: tuple[Path, ...] = ()
     formats: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("fp32",)  # of exported files
     batches: tuple[int, ...] = (1, 2, 4)
     iters: int = 20
     min_seconds: float = 5.0
@@ -45,9 +50,10 @@ class BenchRequest:
         seconds = self.min_seconds
         if isinstance(seconds, bool) or not math.isfinite(seconds) or not 0 <= seconds <= 3600:
             raise UsageError("bench_min_seconds", f"min-seconds is {seconds}; 0 to 3600 is possible")
+        if unknown := [name for name in self.precisions if name not in PRECISIONS]:
+            raise UsageError("precision", f"--precision {unknown[0]!r}: known are {', '.join(PRECISIONS)}")
         for name in self.formats:
-            if name not in KINDS:
-                raise UsageError("bench_row", f"no row is called {name!r}; there are {', '.join(KINDS)}")
+            _check_row(name)
         self._check_model()
         _ = self.budgets
 
@@ -59,7 +65,10 @@ class BenchRequest:
     @property
     def rows(self) -> tuple[str, ...]:
         """The rows wanted, in the order of the table; the baseline is always among them."""
-        return tuple(name for name in KINDS if not self.formats or name in self.formats or name == BASELINE)
+        named = {BASELINE, *self.formats} if self.formats else {*_PYTORCH_ROWS, *USUAL_FORMATS}
+        formats = {format_of(name).name for name in named.difference(_PYTORCH_ROWS)}
+        exported = {row_name(format, precision) for format in formats for precision in self.precisions}
+        return tuple(name for name in KINDS if name in exported | named.intersection(_PYTORCH_ROWS))
 
     @property
     def model_name(self) -> str:
@@ -79,6 +88,17 @@ class BenchRequest:
             raise UsageError("resolution", f"--res {self.resolution}: there are presets for {known}; or give --model")
         if self.model_name in PRESETS:
             self.check_resolution(PRESETS[self.model_name].resolution, self.model_name)
+
+
+def _check_row(name: str) -> None:
+    if name in _PYTORCH_ROWS:
+        return
+    try:
+        format_of(name)
+    except UsageError:
+        known = ", ".join((*_PYTORCH_ROWS, *FORMATS))
+        message = f"no row is called {name!r}; there are {known} (--precision chooses that of exported files)"
+        raise UsageError("bench_row", message) from None
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

@@ -1,6 +1,6 @@
-"""The kinds of rows that a bench has: one line each, with how its engine is made. Read by the parent and the children.
+"""The kinds of rows that a bench has, with how their engines are made. Read by the parent and the children.
 
-A further format adds one `RowKind`; `open_engine` knows how to run its file.
+PyTorch has one line a row here; exported files have a row for each format of `cmgan.runtime.formats` and precision.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from cmgan.errors import MissingError
+from cmgan.export.tolerances import TOLERANCES
 from cmgan.runtime.engine import Engine, EngineOptions
+from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine
 
 FORMS = ("activation", "weight")  # of the modulated convolution
 BASELINE = "eager"  # the row that every other is compared with and measured against
+USUAL_FORMATS = ("onnx", "openvino")  # exported for a bench that names no rows: they run everywhere and export quickly
+PRECISIONS = tuple(TOLERANCES)  # a row is judged by the tolerances of its precision
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,20 @@ class Setting:
 class RowKind:
     """A row's name, what it is, and how its engine is made in a fresh process.
 
-    `precision` is that of PyTorch rows; exported files say their own. `any_batch` is False where every batch size
-    would be compiled anew: such a row is measured at batch 1 only.
+    `format` is that of the exported file, none for PyTorch. `any_batch` is False where every batch size would be
+    compiled anew: such a row is measured at batch 1 only.
     """
 
     name: str
     about: str
     open: Callable[[Setting], Engine]
     precision: str = "fp32"
-    pytorch: bool = True
+    format: str = ""
     any_batch: bool = True
+
+    @property
+    def pytorch(self) -> bool:
+        return not self.format
 
 
 def _pytorch(setting: Setting, **options: Any) -> Engine:
@@ -74,6 +82,11 @@ def _exported(setting: Setting) -> Engine:
     return open_engine(setting.artefact, EngineOptions(device=setting.device, threads=setting.threads))
 
 
+def row_name(format: str, precision: str) -> str:
+    """The row of an exported file: `openvino`, `openvino-bf16`."""
+    return format if precision == "fp32" else f"{format}-{precision}"
+
+
 KINDS: dict[str, RowKind] = {
     kind.name: kind
     for kind in (
@@ -86,6 +99,10 @@ KINDS: dict[str, RowKind] = {
             precision="bf16",
         ),
         RowKind("compile", "torch.compile, fp32", _compiled, any_batch=False),
-        RowKind("onnx", "ONNX Runtime", _exported, pytorch=False),
+        *(
+            RowKind(row_name(format.name, precision), f"{format.about}; {precision}", _exported, precision, format.name)
+            for format in FORMATS.values()
+            for precision in PRECISIONS
+        ),
     )
 }

@@ -8,19 +8,22 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cmgan.bench.environment import environment, physical_cores
 from cmgan.bench.measure import Arrays, Contender, faster_form, judge, latency, start, take_turns, throughput
 from cmgan.bench.prepare import Prepared, Progress, prepare
-from cmgan.bench.report import CANNOT, MEASURED, Report
+from cmgan.bench.report import MEASURED, Report
 from cmgan.bench.request import BenchRequest
 from cmgan.bench.rows import BASELINE, FORMS, KINDS, Setting
 from cmgan.bench.worker import RowFailure
 from cmgan.errors import MissingError
-from cmgan.export.cases import Case, parity_cases, stacked
+from cmgan.export.cases import Case, stacked
+
+if TYPE_CHECKING:
+    from cmgan.export.source import Source
 
 SHOWN = "large"  # the case whose pictures are kept for the heat map
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # precisions whose convolutions run in a type of their own
@@ -47,8 +50,7 @@ def run_bench(request: BenchRequest, progress: Progress = lambda step: None) -> 
     threads = request.threads or physical_cores()
     with tempfile.TemporaryDirectory(prefix="cmgan-bench-") as name, ExitStack() as stack:
         prepared = prepare(request, Path(name), progress)
-        config = prepared.loaded.generator.config
-        cases = parity_cases(config.resolution, config.z_dim)
+        cases = prepared.source.cases
         settings = {form: Setting(prepared.folder, None, form, threads, request.device) for form in FORMS}
         progress("choosing the faster form of the modulated convolution")
         try:
@@ -58,7 +60,7 @@ def run_bench(request: BenchRequest, progress: Progress = lambda step: None) -> 
         contenders = _contenders(request, prepared, settings[form])
         for contender in contenders:
             stack.callback(contender.close)
-        reference = _check(contenders, prepared, cases, progress)
+        reference = _check(contenders, prepared.source, progress)
         rates = _measure(contenders, request, cases, progress)
     model = _model_facts(prepared)
     _rate(contenders, model["flops"], rates)
@@ -89,17 +91,15 @@ def _contenders(request: BenchRequest, prepared: Prepared, setting: Setting) -> 
         own = Setting(setting.folder, artefact, setting.form, setting.threads, setting.device)
         contender = Contender(kind, own, kind.precision)
         if not kind.pytorch and artefact is None:
-            contender.stop(CANNOT, prepared.missing[name])
+            contender.stop(*prepared.missing[name])
         contenders.append(contender)
     return contenders
 
 
-def _check(contenders: Sequence[Contender], prepared: Prepared, cases: list[Case], progress: Progress) -> np.ndarray:
+def _check(contenders: Sequence[Contender], source: Source, progress: Progress) -> np.ndarray:
     """Start every row and judge its pictures; the reference of the case that is shown."""
-    from cmgan.export.source import eager_outputs
-
     progress("painting with the eager model")
-    references = [eager_outputs(prepared.loaded.generator, [case])[0] for case in cases]
+    cases, references = source.cases, [picture for picture, _ in source.references]
     for contender in contenders:
         if contender.status == MEASURED:
             progress(f"starting: {contender.kind.name}")
@@ -164,13 +164,14 @@ def _rate(contenders: Sequence[Contender], flops: int, rates: dict[str, float]) 
 def _model_facts(prepared: Prepared) -> dict[str, Any]:
     from cmgan.model.count import count
 
-    config = prepared.loaded.generator.config
+    loaded = prepared.source.loaded
+    config = loaded.generator.config
     cost = count(config)["all"]
     return {
         "name": config.name,
         "resolution": config.resolution,
-        "trained": prepared.loaded.trained,
-        "weights_sha256": prepared.loaded.digest,
+        "trained": loaded.trained,
+        "weights_sha256": loaded.digest,
         "parameters": cost.parameters,
         "flops": cost.flops,
     }

@@ -22,6 +22,8 @@ cmgan bench --res 512
 
 cmgan bench --res 512 --model out/model.onnx --formats eager,onnx --batch 1
 
+cmgan bench --res 512 --formats onnx,openvino,aoti --precision fp32,bf16,int8
+
 cmgan bench --res 512 --fail-if 'onnx.p50_ms>400' --fail-if 'onnx.speedup_eager<1.5'"""
 
 
@@ -33,7 +35,10 @@ def bench(
     model: Model = None,
     res: Resolution = None,
     artefact: Annotated[list[Path] | None, _Option("--artefact", help="An exported file to add; repeatable.")] = None,
-    formats: Annotated[str, _Option("--formats", help="Rows wanted, as in eager,onnx; all of them if empty.")] = "",
+    formats: Annotated[
+        str, _Option("--formats", help="PyTorch rows and formats, as in eager-bf16,onnx,ov; the usual ones if empty.")
+    ] = "",
+    precision: Annotated[str, _Option("--precision", help="Of exported files, as in fp32,bf16.")] = "fp32",
     batch: Annotated[str, _Option("--batch", help="Batch sizes for the throughput.")] = "1,2,4",
     iters: Annotated[str, _Option("--iters", help="Least number of calls of each row.")] = "20",
     min_seconds: Annotated[float, _Option("--min-seconds", help="Least time for each row.")] = 5.0,
@@ -57,6 +62,7 @@ def bench(
         resolution=res,
         artefacts=tuple(artefact or ()),
         formats=tuple(name for name in formats.split(",") if name),
+        precisions=tuple(name for name in precision.split(",") if name),
         batches=tuple(_whole("batch", text) for text in batch.split(",")),
         iters=_whole("iters", iters),
         min_seconds=min_seconds,
@@ -70,8 +76,9 @@ def bench(
     from cmgan.bench.render import render
     from cmgan.bench.report import to_json
     from cmgan.files import check_target
+    from cmgan.runtime.formats import format_of_file
 
-    if pictures and Path(request.model_name).suffix != ".onnx":
+    if pictures and format_of_file(Path(request.model_name)) is None:
         raise UsageError("pictures", "--pictures needs --model with an exported file", file=request.model_name)
     if output is not None:
         check_target(output, overwrite=overwrite)

@@ -86,6 +86,8 @@ def compiled(xml: bytes, weights: bytes, precision: str, options: EngineOptions)
     check_ir(xml, weights)
     if options.device != "cpu":
         raise MissingError("device", f"device {options.device!r}: exported OpenVINO files are run on cpu")
+    if precision not in _ARITHMETIC:
+        raise ModelError("precision", f"is of precision {precision}; OpenVINO runs {', '.join(_ARITHMETIC)}")
     arithmetic = _ARITHMETIC[precision]
     core = openvino.Core()
     if arithmetic == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

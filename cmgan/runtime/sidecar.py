@@ -50,6 +50,14 @@ def read_sidecar(artefact: Path) -> tuple[Metadata, dict[str, bytes]]:
     return metadata, {name: _same(artefact.with_name(name), digest) for name, digest in names.items()}
 
 
+def files_of(artefact: Path) -> list[Path]:
+    """The files that an artefact consists of, without its sidecar."""
+    if sidecar_of(artefact).exists():
+        return [artefact.with_name(name) for name in read_sidecar(artefact)[1]]
+    weights = artefact.with_name(f"{artefact.name}.data")  # of an ONNX file beyond the limit of one message
+    return [artefact, weights] if weights.exists() else [artefact]
+
+
 def _same(path: Path, digest: str) -> bytes:
     data = read_model_file(path, _LARGEST)
     if sha256(data) != digest:

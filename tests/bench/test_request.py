@@ -28,7 +28,7 @@ def test_impossible_batches(batches):
 
 
 def test_unknown_row_is_named_with_the_list():
-    with pytest.raises(UsageError, match="'onxx'.*" + ", ".join(KINDS)):
+    with pytest.raises(UsageError, match="'onxx'.*eager, .*compile, onnx, "):
         BenchRequest(formats=("onxx",))
 
 
@@ -49,4 +49,17 @@ def test_resolution_chooses_the_preset():
 
 def test_baseline_is_always_there_and_rows_keep_their_order():
     assert BenchRequest(formats=("onnx", "compile")).rows == ("eager", "compile", "onnx")
-    assert BenchRequest().rows == tuple(KINDS)
+    assert BenchRequest().rows == ("eager", "eager-channels-last", "eager-bf16", "compile", "onnx", "openvino")
+
+
+def test_every_format_has_a_row_for_every_precision():
+    request = BenchRequest(formats=("ov", "onnx"), precisions=("bf16", "fp32", "int8"))
+    exported = ("onnx", "onnx-bf16", "onnx-int8", "openvino", "openvino-bf16", "openvino-int8")
+    assert request.rows == ("eager", *exported)
+    assert {KINDS[row].precision for row in exported} == {"fp32", "bf16", "int8"}
+    assert BenchRequest(formats=("eager-bf16",)).rows == ("eager", "eager-bf16")
+
+
+def test_unknown_precision_is_named_with_the_list():
+    with pytest.raises(UsageError, match="'half': known are fp32, fp16, bf16, int8"):
+        BenchRequest(precisions=("fp32", "half"))

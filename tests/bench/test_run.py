@@ -1,5 +1,7 @@
 """Whole benches of the smallest network: parity comes first, reasons stay, ratios are right."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -13,6 +15,7 @@ from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.cases import parity_cases, stacked
 from cmgan.model.count import count
+from cmgan.runtime.formats import FORMATS
 
 QUICK = {"iters": 2, "min_seconds": 0.0, "warmup": 0, "threads": 1, "resolution": 64}
 
@@ -129,5 +132,22 @@ def test_missing_row_file_keeps_the_library_s_words(tmp_path):
 
 @pytest.mark.check
 def test_without_a_file_the_model_is_exported():
-    report = run_bench(BenchRequest(formats=("onnx",), batches=(1,), **QUICK)).report
-    assert [row.status for row in report.rows] == ["measured", "measured"]
+    """Every format and precision in a row of its own, judged by its own tolerances."""
+    formats, precisions = ("onnx", "openvino"), ("fp32", "bf16")
+    report = run_bench(BenchRequest(formats=formats, precisions=precisions, batches=(1,), **QUICK)).report
+    rows = {row.name: row for row in report.rows}
+    assert [rows[name].status for name in ("eager", "onnx", "openvino")] == ["measured"] * 3
+    half = rows["openvino-bf16"]
+    assert (half.precision, half.gate, half.status) == ("bf16", "bf16", "measured")
+    assert half.metrics["hole_equal"] < rows["openvino"].metrics["hole_equal"]
+    assert half.metrics["share_of_rate"] > 0
+
+
+def test_a_format_without_a_precision_is_a_row_that_says_so(tiny_artefact, monkeypatch):
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], precisions=("fp32",)))
+    request = BenchRequest(
+        model=str(tiny_artefact), formats=("onnx",), precisions=("fp32", "int8"), batches=(1,), **QUICK
+    )
+    row = run_bench(request).report.rows[-1]
+    assert (row.name, row.precision, row.status) == ("onnx-int8", "int8", "cannot run")
+    assert row.reason == "onnx has no int8; it has fp32"
