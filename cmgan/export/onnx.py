@@ -16,11 +16,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from cmgan.errors import UsageError
-from cmgan.export.lowering import Lowered
+from cmgan.export.lowering import Lowered, hot_layers
 from cmgan.export.tolerances import HOT
-from cmgan.model.decoder import SpatialBlock
 from cmgan.model.generator import Generator
-from cmgan.model.layers import ModulatedWeight
 
 OPSETS = (18, 23)  # the least and the newest that are offered
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the exporter's note on a node: the modules around it, then its value's name
@@ -94,26 +92,31 @@ def with_raw_output(model: onnx.ModelProto) -> onnx.ModelProto:
 def with_hot_weights(model: onnx.ModelProto, generator: Generator) -> onnx.ModelProto:
     """A copy whose demodulated styles and spatial scales are `HOT` times as large: the same picture by demodulation.
 
-    The style affine of every demodulated layer, alpha's layer and the A half of the affine network's last layer are
-    scaled; to-RGB, which is not demodulated, is left alone.
+    See `cmgan.export.lowering.hot_layers`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     initializers = {tensor.name: tensor for tensor in copy.graph.initializer}
-    for name, module in generator.named_modules():
-        if isinstance(module, ModulatedWeight) and not name.endswith(".rgb"):
-            _heat(initializers, f"{name}.affine")
-        elif isinstance(module, SpatialBlock):
-            _heat(initializers, f"{name}.alpha")
-            _heat(initializers, f"{name}.affine_out")  # of the lowered block: the scale map's layer alone
+    for layer in hot_layers(generator):
+        for name in (f"{layer}.weight", f"{layer}.bias"):
+            _heat(initializers.get(name) or initializers[f"{name}.scale"])  # the latter of a compact graph
+    for tensor in _ranges_behind_scale_maps(copy.graph):
+        _heat(initializers[tensor])
     return copy
 
 
-def _heat(initializers: dict[str, onnx.TensorProto], layer: str) -> None:
-    for name in (f"{layer}.weight", f"{layer}.bias"):
-        tensor = initializers.get(name) or initializers[f"{name}.scale"]  # of a compact graph
-        values = numpy_helper.to_array(tensor)
-        tensor.CopyFrom(numpy_helper.from_array(np.asarray(values * values.dtype.type(HOT)), tensor.name))
+def _ranges_behind_scale_maps(graph: onnx.GraphProto) -> set[str]:
+    """Of int8 graphs: the scales of what the scale maps have multiplied, and of its convolution, which were measured
+    with plain weights."""
+    convolutions = [node for node in graph.node if node.name.endswith(".spatial_block.second/Conv_0")]
+    around = {name for node in convolutions for name in (node.input[0], node.output[0])}
+    pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    return {node.input[1] for node in pairs if around.intersection([node.input[0], node.output[0]])}
+
+
+def _heat(tensor: onnx.TensorProto) -> None:
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.asarray(values * values.dtype.type(HOT)), tensor.name))
 
 
 def _example(generator: Generator, pipeline: str) -> tuple[torch.Tensor, ...]:

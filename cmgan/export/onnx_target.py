@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 
+from cmgan.export.auto import int8_graph
 from cmgan.export.candidate import Candidate, Progress, Runner
 from cmgan.export.cases import Case, stacked
 from cmgan.export.onnx import pipeline_of, with_hot_weights, with_raw_output
@@ -23,7 +25,9 @@ from cmgan.runtime.onnx_file import ONNX_LIMIT
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:
     """Trace the network, and lower its precision."""
     progress("tracing the network")
-    model = source.graph(options.onnx)
+    model, details = source.graph(options.onnx), dict[str, Any]()
+    if options.precision in ("int8", "auto"):
+        model, details = int8_graph(source, options, runner, progress)
 
     def write(path: Path, metadata: Metadata) -> tuple[Path, ...]:
         for key, value in metadata.to_strings().items():
@@ -35,6 +39,7 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         run_hot=lambda: runner(with_hot_weights(model, source.generator)),
         write=write,
         range=lambda: range_verdict(model, source.generator, source.cases),
+        details=details,
     )
 
 

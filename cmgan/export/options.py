@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmgan.errors import UsageError
 from cmgan.export.onnx import OnnxOptions
+from cmgan.export.precision import HALF_TYPES
 from cmgan.runtime.formats import FLAGS, Format, format_of
 
 _LARGEST_BATCH = 1024
@@ -55,7 +56,9 @@ class ExportOptions:
 
     @property
     def onnx(self) -> OnnxOptions:
-        """The graph in the precision asked for."""
+        """The graph in the half precision asked for; what else is asked for is made from the one in fp32."""
+        if self.precision not in HALF_TYPES:
+            return self.graph
         return replace(self.graph, precision=self.precision, keep_fp32=self.keep_fp32)
 
     @property

@@ -46,11 +46,11 @@ FORMATS: dict[str, Format] = {
             "onnx",
             "ONNX, for ONNX Runtime and every tool that reads it",
             ".onnx",
-            ("fp32", "fp16"),
+            ("fp32", "fp16", "int8", "auto"),
             "cmgan.export.onnx_target:build",
             "cmgan.runtime.onnx_engine:OnnxEngine",
             "cpu",
-            flags=frozenset({"keep_fp32"}),
+            flags=frozenset({"keep_fp32", "calib_data"}),
         ),
         Format(
             "trt",

@@ -90,6 +90,7 @@ def test_the_fp32_graph_holds_nothing_in_fp16(source, traced):
     assert "not needed" in range_verdict(traced, source.generator, [])
 
 
+@pytest.mark.check
 def test_an_overflow_planted_in_the_network_is_refused_though_the_values_agree(source, half):
     """A spectral branch times 2^12 on its way in, its last weights divided by it: the same function, all but range."""
     planted = onnx.ModelProto()
