@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, UsageError
+from cmgan.errors import MissingError, NumbersError, UsageError
 from cmgan.runtime.formats import FORMATS, format_of
 
 PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
@@ -25,7 +25,14 @@ cmgan lower lama.onnx -o lama-matmul.onnx
 cmgan lower lama.onnx -o lama-matmul.onnx --compare --json report.json"""
 _CHECK_EXAMPLES = """Examples:
 
-cmgan check out/model.onnx"""
+cmgan check out/model.onnx
+
+cmgan check out/model.onnx --debug-layers --model small-512"""
+
+
+DebugLayers = Annotated[
+    bool, typer.Option("--debug-layers", help="If it paints another picture, name the first node that diverges (slow).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +61,8 @@ def export(
     keep_fp32: Annotated[
         list[str] | None, typer.Option("--keep-fp32", help="Layers that stay in fp32 (regex).")
     ] = None,
+    device: Device = "cpu",
+    debug_layers: DebugLayers = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -66,6 +75,7 @@ def export(
         from cmgan.export.artefact import check_folder, export_model
         from cmgan.export.onnx import OnnxOptions
         from cmgan.export.options import ExportOptions
+        from cmgan.export.source import Source
         from cmgan.model.weights import resolve
     except ImportError as error:
         message = f"exporting needs {error.name}: pip install 'cmgan[export,{kind.extra}]'"
@@ -83,12 +93,24 @@ def export(
         builder_level=builder_level,
         calib_data=calib_data,
         keep_fp32=tuple(keep_fp32 or ()),
+        device=device,
     )
     check_folder(output, output / options.file_name, overwrite=overwrite)
+    if debug_layers:
+        from cmgan.export.debug import check_debuggable
+
+        check_debuggable(options)
     with terminal.progress("loading the model") as step:
         loaded = resolve(name)
         check_resolution(res, loaded.generator.config.resolution)
-        made = export_model(loaded, output, options, overwrite=overwrite, progress=step)
+        source = Source(loaded)
+        try:
+            made = export_model(source, output, options, overwrite=overwrite, progress=step)
+        except NumbersError as error:
+            if not debug_layers:
+                raise
+            raise _explained(error, source, options) from error
+    _show_search(made.metadata.details)
     _show_verdict(made.metadata.verdict)
     trained = "" if loaded.trained else ", untrained weights"
     parity = f"parity {made.metadata.verdict['values']}"
@@ -120,11 +142,19 @@ def lower(
 
 def check(
     artefact: Annotated[Path, typer.Argument(help="An exported file; parity.npz must stand beside it.")],
+    debug_layers: DebugLayers = False,
+    model: Model = None,
     device: Device = "cpu",
     threads: Threads = 0,
     json: Json = None,
 ) -> None:
-    """Prove again, on this machine and without torch, that an exported file paints what eager painted."""
+    """Prove again, on this machine and without torch, that an exported file paints what eager painted.
+
+    `--debug-layers` looks into an ONNX file's graph instead, for which it needs torch and the `--model` it was made of.
+    """
+    if debug_layers:
+        _show_divergence(artefact, model_or_default(model, None))
+        return
     from cmgan.export.check import check_artefact
     from cmgan.runtime.engine import EngineOptions
 
@@ -132,6 +162,24 @@ def check(
     _show_verdict(verdict)
     terminal.say(f"{artefact}: parity passed")
     write_json(json, {"file": str(artefact), "verdict": verdict})
+
+
+def _explained(error: NumbersError, source: Any, options: Any) -> NumbersError:
+    from cmgan.export.debug import explanation
+
+    return NumbersError(error.slug, f"{error.message}; {explanation(source, options)}", file=error.file)
+
+
+def _show_divergence(artefact: Path, model: str) -> None:
+    from cmgan.export.debug import divergence_of_file
+    from cmgan.export.source import Source
+    from cmgan.model.weights import resolve
+
+    with terminal.progress("comparing all values"):
+        found = divergence_of_file(artefact, Source(resolve(model)))
+    if found:
+        raise NumbersError("divergence", str(found), file=artefact)
+    terminal.say(f"{artefact}: no node diverges")
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
@@ -151,6 +199,19 @@ def _show_verdict(verdict: dict[str, Any]) -> None:
         errors = (f"{row[key]:.2g}" for key in ("max_abs", "mean_abs", "hole_max_abs"))
         table.add_row(f"{len(verdict['cases'])} comparisons, {unit}", *errors, equal, f"{row['hole_psnr']:.1f} dB")
     terminal.show(table)
+
+
+def _show_search(details: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    if "calibration" in details:
+        terminal.say(f"int8 ranges measured on {details['calibration']}")
+    if "search" in details:
+        table = Table("block tried in int8", "alone", "mix with it", "", "cost of the mix, fp32 = 1")
+        for step in details["search"]:
+            decibels = (f"{step[key]:.1f} dB" for key in ("alone", "together"))
+            table.add_row(step["group"], *decibels, "int8" if step["kept"] else "fp32", f"{step['cost']:.2f}")
+        terminal.show(table)
 
 
 def _lowering_table(report: Any) -> Any:

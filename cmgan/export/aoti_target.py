@@ -14,6 +14,7 @@ import torch
 import torch._inductor
 from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 from torch._inductor.utils import fresh_cache
+from torch.export.pt2_archive._package import AOTICompiledModel
 
 from cmgan.errors import MissingError
 from cmgan.export.candidate import Candidate, Progress, Runner
@@ -30,47 +31,78 @@ from cmgan.runtime.sidecar import sidecar_of, write_sidecar
 
 _CONFIG = {
     "cpp.dynamic_threads": True,  # as many as PyTorch has when it runs, not when it was compiled
-    "aot_inductor.precompile_headers": False,  # pays for a second package only
+    "aot_inductor.precompile_headers": False,  # pays from the second package on
+    # What depends on weights alone is computed when the package is loaded. Unlike freezing it keeps the weights' names.
+    "aot_inductor.use_runtime_constant_folding": True,
 }
+# In bf16 these compute on maps, with sums in fp32. Vectors (codes, styles, demodulation) stay in fp32.
+_PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.matmul.default, torch.ops.aten.linear.default)
+_MAP_RANK = 3  # values of this rank and more are maps
 
 
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:
     """Trace and compile.
 
     Raises:
-        MissingError: there is no C++ compiler that works.
+        MissingError: there is no C++ compiler that works, or no such device.
     """
     pipeline = options.graph.pipeline
     progress("tracing the network")
-    lowered = Lowered(source.generator, pipeline, options.graph.fft)
+    lowered = _on_device(Lowered(source.generator, pipeline, options.graph.fft), options.device)
     program = _traced(lowered)
+    if options.precision == "bf16":
+        multiply_in_bfloat16(program.graph)
     progress("compiling, a minute or more")
     package = _compiled(program)
-    hot = {
-        f"generator.{layer}.{part}": lowered.generator.get_parameter(f"{layer}.{part}") * HOT
-        for layer in hot_layers(source.generator)
-        for part in ("weight", "bias")
-    }
+    names = [f"{layer}.{part}" for layer in hot_layers(source.generator) for part in ("weight", "bias")]
+    hot = {f"generator.{name}": lowered.generator.get_parameter(name) * HOT for name in names}
     return Candidate(
-        run=_runner(package, pipeline),
-        run_hot=lambda: _runner(package, pipeline, hot),
+        run=_runner(package, options),
+        run_hot=lambda: _runner(package, options, hot),
         write=lambda path, metadata: _write(package, path, metadata),
-        details=built_for("cpu") | {"threads": "as many as PyTorch is set to"},
+        details=built_for(options.device) | {"threads": "as many as PyTorch is set to"},
     )
+
+
+def _on_device(lowered: Lowered, device: str) -> Lowered:
+    try:
+        return lowered.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"device {device!r} cannot be used here ({reason}); --device cpu always can"
+        raise MissingError("device", message) from error
 
 
 def _traced(lowered: Lowered) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1, max=1024)
-    example = example_inputs(lowered.generator, lowered.pipeline)
+    device = next(lowered.parameters()).device
+    example = tuple(tensor.to(device) for tensor in example_inputs(lowered.generator, lowered.pipeline))
     with torch.no_grad():
         return torch.export.export(lowered, example, dynamic_shapes=({0: batch}, {0: batch}, {0: batch}))
+
+
+def multiply_in_bfloat16(graph: torch.fx.Graph) -> None:
+    """Cast what convolutions and products of maps take to bfloat16, and what they give back to float32, in place."""
+    for node in [n for n in graph.nodes if n.target in _PRODUCTS and n.meta["val"].dim() >= _MAP_RANK]:
+        with graph.inserting_before(node):
+            node.args = torch.fx.map_arg(node.args, lambda value: _cast(graph, value, torch.bfloat16))
+        with graph.inserting_after(node):
+            wide = _cast(graph, node, torch.float32)
+        node.replace_all_uses_with(wide, lambda user, wide=wide: user is not wide)
+    graph.lint()
+
+
+def _cast(graph: torch.fx.Graph, value: torch.fx.Node, to: torch.dtype) -> torch.fx.Node:
+    cast = graph.call_function(torch.ops.aten.to.dtype, (value, to))
+    cast.meta["val"] = value.meta["val"].to(to)
+    return cast
 
 
 def _compiled(program: torch.export.ExportedProgram) -> bytes:
     """The package. What the compiler leaves behind goes with a folder of its own."""
     file = io.BytesIO()
     try:
-        with tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder), _quiet():
+        with _quiet(), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
             torch._inductor.aoti_compile_and_package(program, package_path=file, inductor_configs=_CONFIG)
     except (InvalidCxxCompiler, CppCompileError) as error:
         reason = str(error).splitlines()[0][:120]
@@ -79,15 +111,16 @@ def _compiled(program: torch.export.ExportedProgram) -> bytes:
     return file.getvalue()
 
 
-def _runner(package: bytes, pipeline: str, constants: dict[str, torch.Tensor] | None = None) -> Runner:
+def _runner(package: bytes, options: ExportOptions, constants: dict[str, torch.Tensor] | None = None) -> Runner:
     """Runs cases through the package, loaded anew; `constants` replace those of their names."""
-    loaded = load_package(package, "cpu")
+    pipeline, device = options.graph.pipeline, options.device
+    loaded = load_package(package, device)
     if constants:
-        loaded.load_constants(constants, check_full_update=False)
+        AOTICompiledModel(loaded).load_constants(constants, check_full_update=False)
     names = ("output", RAW) if pipeline == "full" else ("output",)
 
     def run(cases: list[Case]) -> Arrays:
-        return dict(zip(names, run_package(loaded, graph_inputs(pipeline, *stacked(cases)), "cpu"), strict=True))
+        return dict(zip(names, run_package(loaded, graph_inputs(pipeline, *stacked(cases)), device), strict=True))
 
     return run
 

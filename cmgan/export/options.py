@@ -33,6 +33,7 @@ class ExportOptions:
     builder_level: int | None = None  # 0 to 5: how long the builder searches
     calib_data: Path | None = None  # pictures for static quantisation
     keep_fp32: tuple[str, ...] = ()  # regular expressions: layers that stay in fp32
+    device: str = "cpu"  # that it is compiled for
 
     def __post_init__(self) -> None:
         kind = self.kind

@@ -6,6 +6,7 @@ import io
 import platform
 import re
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class AotiEngine(FileEngine):
             import torch
 
             torch.set_num_threads(options.threads)
-        super().__init__(metadata, device=self._device, **metadata.details)
+        super().__init__(metadata, **{**metadata.details, "device": self._device})
 
     def _run(self, inputs: Arrays) -> np.ndarray:
         return run_package(self._package, inputs, self._device)[0]
@@ -74,22 +75,28 @@ def check_package(data: bytes) -> None:
 
 
 def load_package(data: bytes, device: str) -> Any:
-    """The compiled model in the bytes of a package, on "cpu", "cuda" or "cuda:1": native code, which is trusted.
+    """The loader of the compiled model in the bytes of a package, on "cpu", "cuda" or "cuda:1": native code, trusted.
+
+    Not by `torch._inductor.aoti_load_package`: that compiles C++ programs to find out what the processor can do, leaves
+    them in a shared folder, and warns where `check_built_for` refuses.
 
     Raises:
         ModelError: PyTorch cannot load it.
         MissingError: PyTorch is not installed.
     """
     try:
-        import torch._inductor
+        from torch._C._aoti import AOTIModelPackageLoader
     except ImportError:
-        raise MissingError("torch", "torch is not installed: pip install 'cmgan[torch]'") from None
+        raise MissingError("torch", "torch 2.11 or newer is not installed: pip install 'cmgan[torch]'") from None
     index = int(device.partition(":")[2] or -1)
-    try:
-        return torch._inductor.aoti_load_package(io.BytesIO(data), device_index=index)
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise ModelError("aoti_refused", f"PyTorch cannot load it ({reason}); export it again") from error
+    with tempfile.NamedTemporaryFile(prefix="cmgan-aoti-", suffix=".pt2") as file:
+        file.write(data)
+        file.flush()
+        try:
+            return AOTIModelPackageLoader(file.name, "model", False, 1, index)  # one model, with its locks, at a time
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:120]
+            raise ModelError("aoti_refused", f"PyTorch cannot load it ({reason}); export it again") from error
 
 
 def run_package(package: Any, inputs: Arrays, device: str) -> list[np.ndarray]:
@@ -98,7 +105,7 @@ def run_package(package: Any, inputs: Arrays, device: str) -> list[np.ndarray]:
 
     tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])).to(device) for name in ("image", "mask", "z")]
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-        return [np.ascontiguousarray(output.cpu().numpy()) for output in package(*tensors)]
+        return [np.ascontiguousarray(output.cpu().numpy()) for output in package.run(tensors)]
 
 
 def built_for(device: str) -> dict[str, Any]:

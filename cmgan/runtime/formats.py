@@ -21,6 +21,7 @@ FLAGS = {
     "builder_level": "--builder-level",
     "calib_data": "--calib-data",
     "keep_fp32": "--keep-fp32",
+    "device": "--device",
 }
 
 
@@ -82,7 +83,8 @@ FORMATS: dict[str, Format] = {
             "cmgan.export.aoti_target:build",
             "cmgan.runtime.aoti_engine:AotiEngine",
             "torch",
-            aliases=("pt2",),
+            frozenset({"device"}),
+            ("pt2",),
         ),
         Format(
             "openvino",
