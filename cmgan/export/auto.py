@@ -78,9 +78,10 @@ def int8_graph(
     everything = list(quantiser.groups)
     if options.precision == "int8":
         progress("calibrating and quantising")
-        seen, least = psnr(everything), TOLERANCES["int8"].psnr
+        model = quantiser.quantised(everything)
+        seen, least = hole_psnr(run(model), source), TOLERANCES["int8"].psnr
         if seen >= least:
-            return quantiser.quantised(everything), details | {"int8": everything}
+            return model, details | {"int8": everything}
         mix = search(quantiser.shares, psnr, progress)
         high = ", ".join(group for group in everything if group not in mix.groups)
         message = (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
+from cmgan.export.auto import int8_graph
 from cmgan.export.candidate import Candidate, Progress, Runner
 from cmgan.export.cases import Case, stacked
 from cmgan.export.onnx import RAW, with_hot_weights, with_raw_output
@@ -23,10 +26,17 @@ IR = tuple[bytes, bytes]  # the XML and the weights
 
 
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:
-    """Trace the network and convert it. Both precisions have the same file; OpenVINO computes in the one that the
-    metadata say."""
+    """Trace the network and convert it. fp32 and bf16 have the same file; OpenVINO computes in the one that the
+    metadata say. int8 is in the graph; there the convolutions' results stay as they are, which OpenVINO can do."""
     progress("tracing the network")
-    model = source.graph(options.graph)
+    options = replace(options, graph=replace(options.graph, forms="convolutions"))
+    model, details = source.graph(options.graph), dict[str, Any]()
+    if options.precision in ("int8", "auto"):
+
+        def run_mix(mix: onnx.ModelProto) -> Runner:
+            return runner(mix, ir_from_onnx(mix), options)
+
+        model, details = int8_graph(source, options, run_mix, progress, outputs=False)
     progress("converting to OpenVINO")
     ir = ir_from_onnx(model)
 
@@ -41,7 +51,7 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         run=runner(model, ir, options),
         run_hot=lambda: _hot_runner(with_hot_weights(model, source.generator), options),
         write=write,
-        details={"openvino": load_openvino().__version__},
+        details=details | {"openvino": load_openvino().__version__},
     )
 
 

@@ -90,10 +90,11 @@ FORMATS: dict[str, Format] = {
             "openvino",
             "OpenVINO IR, for CPUs: the fastest there",
             ".xml",
-            ("fp32", "bf16"),
+            ("fp32", "bf16", "int8", "auto"),
             "cmgan.export.openvino_target:build",
             "cmgan.runtime.openvino_engine:OpenvinoEngine",
             "openvino",
+            frozenset({"keep_fp32", "calib_data"}),
             aliases=("ov",),
         ),
     )

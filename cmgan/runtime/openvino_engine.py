@@ -24,7 +24,8 @@ from cmgan.runtime.signature import Signature, check_signature
 
 # The type in which convolutions and products are computed, by the precision of the artefact. It is always pinned: left
 # alone, OpenVINO computes in bf16 wherever the CPU can.
-_ARITHMETIC = {"fp32": "f32", "bf16": "bf16"}
+_ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "int8": "bf16", "auto": "bf16"}  # the last two: of what is not int8
+_OR_F32 = frozenset({"int8", "auto"})  # these promise no more than int8's accuracy: f32 where the CPU has no bf16
 
 
 class OpenvinoEngine(FileEngine):
@@ -88,9 +89,10 @@ def compiled(xml: bytes, weights: bytes, precision: str, options: EngineOptions)
         raise MissingError("device", f"device {options.device!r}: exported OpenVINO files are run on cpu")
     if precision not in _ARITHMETIC:
         raise ModelError("precision", f"is of precision {precision}; OpenVINO runs {', '.join(_ARITHMETIC)}")
-    arithmetic = _ARITHMETIC[precision]
     core = openvino.Core()
-    if arithmetic == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    arithmetic = "f32" if precision in _OR_F32 and not has_bf16 else _ARITHMETIC[precision]
+    if arithmetic == "bf16" and not has_bf16:
         message = "OpenVINO computes in bf16 only on CPUs with AVX-512 BF16 or AMX, and this one has neither"
         raise MissingError("bf16", f"{message}: use --precision fp32")
     settings: dict[str, str | int] = {

@@ -22,6 +22,7 @@ from cmgan.export.options import ExportOptions
 from cmgan.export.source import Source
 from cmgan.export.tolerances import SEARCH_MARGIN, TOLERANCES
 from cmgan.model.weights import resolve
+from cmgan.runtime.formats import loaded
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +128,10 @@ def test_a_calibration_folder_without_pictures(tmp_path, photographs):
 
 
 @pytest.mark.check
-def test_int8_passes_its_gate_hot_weights_included(source, photographs):
-    options = ExportOptions(precision="int8", calib_data=photographs)
-    candidate = build(source, options, print)
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_passes_its_gate_hot_weights_included(source, photographs, format):
+    options = ExportOptions(format=format, precision="int8", calib_data=photographs)
+    candidate = loaded(options.kind.builder)(source, options, print)
     verdict = prove(candidate, source.cases, source.references, "int8")
     assert verdict["uint8"]["hole_psnr"] >= TOLERANCES["int8"].psnr
     assert sum("hot" in case for case in verdict["cases"]) >= 2
