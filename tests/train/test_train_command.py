@@ -16,7 +16,7 @@ from cmgan.train.config import load_config
 from tests.train.runs import SETTINGS, digests, journal, small
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 300  # seconds, on a machine that is busy
+PATIENCE = 900  # seconds, on a machine that is busy
 CHEAP = ("loss.path_length=0", "loop.steps=12", "run.save_every=3", "run.log_every=2")
 
 
