@@ -15,6 +15,7 @@ from cmgan.errors import CmganError, MissingError, NumbersError, UsageError
 from cmgan.runtime.engine import EngineInfo
 from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine
+from cmgan.weights import bundled
 
 if TYPE_CHECKING:
     from cmgan.export.source import Source
@@ -55,7 +56,7 @@ def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
         if info.weights_sha256 != loaded.digest:
             message = f"was not exported from {name}; give the model of its weights: --model FOLDER --artefact FILE"
             raise UsageError("other_weights", message, file=path)
-    folder = Path(name)
+    folder = bundled().get(name, Path(name))
     if not folder.is_dir():
         folder = work / "model"
         save_generator(loaded.generator, folder, trained=loaded.trained, licence=loaded.licence)
@@ -75,7 +76,7 @@ def _given(request: BenchRequest) -> dict[Path, EngineInfo]:
     """The exported files that the user named, and what they are."""
     name = request.model_name
     paths = list(request.artefacts)
-    if name not in PRESETS and not Path(name).is_dir():
+    if name not in PRESETS and name not in bundled() and not Path(name).is_dir():
         paths.insert(0, Path(name))
     given = {path: open_engine(path).info for path in paths}
     for path, info in given.items():
