@@ -12,7 +12,9 @@ from cmgan.errors import UsageError
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A bundled model, a preset (untrained weights), a model folder, or an exported file."),
+    typer.Option(
+        "--model", "-m", help="A bundled model, a preset (untrained weights), a model folder, or an exported file."
+    ),
 ]
 Resolution = Annotated[
     int | None, typer.Option("--res", help="Choose the preset of this resolution, or state what the model has.")
