@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +22,19 @@ from cmgan.model.functional import (
     demodulation,
     demodulation_of_energy,
     fir,
+    upsampling_conv2d,
 )
 
 _LEAST_STYLE = 1e-8  # styles smaller than this are not made larger
 
 
-def lower_cascade(cascade: Cascade) -> None:
-    """Make the cascade, whose equalised gains are folded already, fit for `LOWERED`, in place."""
+def lower_cascade(cascade: Cascade, forms: str) -> None:
+    """Make the cascade, whose equalised gains are folded already, fit for `LOWERED[forms]`, in place."""
     layers = (cascade.global_block.first, cascade.global_block.second, cascade.spatial_block.first)
     for layer in layers:
         if layer is not None:
             layer.bias.mul_(GAIN)
-    cascade.add_module("spatial_block", LoweredSpatialBlock(cascade.spatial_block))
+    cascade.add_module("spatial_block", LoweredSpatialBlock(cascade.spatial_block, forms))
 
 
 def _activate(x: Tensor) -> Tensor:
@@ -39,8 +42,8 @@ def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE).clamp(-CLAMP, CLAMP)
 
 
-def _upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
-    """`functional.upsampling_conv2d` without a transposed convolution, which runtimes do partly in one thread.
+def _upsampling_in_phases(x: Tensor, weight: Tensor) -> Tensor:
+    """`functional.upsampling_conv2d` without a transposed convolution, which ONNX Runtime does partly in one thread.
 
     Between inserted zeros an even row or column of the output meets the outer taps, an odd one the middle tap: one
     convolution for the even rows, one for the odd, both with the even and the odd columns as channels. In NHWC order
@@ -59,7 +62,14 @@ def _columns_as_channels(weight: Tensor) -> Tensor:
     return torch.cat([weight[..., ::2], F.pad(weight[..., 1:2], (1, 0))])
 
 
-def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, up: bool) -> Tensor:
+# Upsampling convolutions by the forms of a graph.
+_UPSAMPLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "products": _upsampling_in_phases,
+    "convolutions": upsampling_conv2d,
+}
+
+
+def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, up: bool, forms: str) -> Tensor:
     """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`.
 
     The style's maximum goes around the convolution, so that nothing overflows in half precision.
@@ -67,61 +77,72 @@ def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, 
     weight, style, bias = modulated
     largest = style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
     y = x * (style / largest)[:, :, None, None]
-    y = _upsampling_conv2d(y, weight) if up else F.conv2d(y, weight, padding=1)
+    y = _UPSAMPLING[forms](y, weight) if up else F.conv2d(y, weight, padding=1)
     y = y * (demodulation(weight, style) * (largest * GAIN))[:, :, None, None] + bias[:, None, None]
     return _activate(y if addend is None else y + addend)
 
 
 def _global_layers(
-    f_g: Tensor, first: Modulated, second: Modulated | None, f_e: Tensor, *, up: bool
+    f_g: Tensor, first: Modulated, second: Modulated | None, f_e: Tensor, *, up: bool, forms: str
 ) -> tuple[Tensor, Tensor]:
-    x = _modulated_layer(f_g, first, f_e, up=up)
-    return x, x if second is None else _modulated_layer(x, second, None, up=False)
+    x = _modulated_layer(f_g, first, f_e, up=up, forms=forms)
+    return x, x if second is None else _modulated_layer(x, second, None, up=False, forms=forms)
 
 
-def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
+def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, *, forms: str) -> Tensor:
     """With three rows it is cheaper to scale the weight of every sample than its picture."""
-    y = (weight.flatten(1) * style[:, None]) @ x.flatten(2) + bias[:, None]  # (N, 3, HW)
-    return y.unflatten(2, x.shape[2:])
+    rows = weight.flatten(1) * style[:, None]  # (N, 3, C)
+    if forms == "products":
+        return (rows @ x.flatten(2) + bias[:, None]).unflatten(2, x.shape[2:])
+    y = x.permute(0, 2, 3, 1).flatten(1, 2) @ rows.transpose(1, 2) + bias  # (N, HW, 3)
+    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
-# What the lowered decoder calls.
-LOWERED: Ops = replace(ACTIVATION_SPACE, global_layers=_global_layers, to_rgb=_to_rgb)
+# What the lowered decoder calls, by the forms of the graph: see `cmgan.export.lowering.Lowered`.
+LOWERED: dict[str, Ops] = {
+    forms: replace(
+        ACTIVATION_SPACE, global_layers=partial(_global_layers, forms=forms), to_rgb=partial(_to_rgb, forms=forms)
+    )
+    for forms in _UPSAMPLING
+}
 
 
 class LoweredSpatialBlock(nn.Module):
-    """A `SpatialBlock` with the gain in its constants, and a product each for the scale map and the shift map.
+    """A `SpatialBlock` with the gain in its constants, and a layer each for the scale map and the shift map."""
 
-    As products, unlike 1x1 convolutions, they make ONNX Runtime change the layout of nothing.
-    """
-
-    def __init__(self, block: SpatialBlock) -> None:
+    def __init__(self, block: SpatialBlock, forms: str) -> None:
         super().__init__()
-        self.up, self.first, self.alpha = block.up, block.first, block.alpha
+        self.up, self.first, self.alpha, self.forms = block.up, block.first, block.alpha, forms
+        constant = _constant_linear if forms == "products" else constant_conv
         hidden, out = block.affine_hidden, block.affine_out
         self.affine_hidden = constant_conv(hidden.weight * GAIN, bias_of(hidden) * GAIN, padding=1)
         (scale, shift), (scale_bias, shift_bias) = out.weight.chunk(2), bias_of(out).chunk(2)
-        self.affine_out = _constant_linear(scale.flatten(1), scale_bias)  # A0
-        self.affine_shift = _constant_linear(shift.flatten(1) * GAIN, shift_bias * GAIN)  # B
+        self.affine_out = constant(scale, scale_bias)  # A0
+        self.affine_shift = constant(shift * GAIN, shift_bias * GAIN)  # B
         self.second = constant_conv(block.second.weight, padding=1)
         self.register_buffer("first_noise", block.first_noise(1, False) * GAIN)
         self.register_buffer("second_noise", block.second_noise(1, False) * GAIN)
 
     def forward(self, f_s: Tensor, x: Tensor, g: Tensor, given: Given, ops: Ops, random_noise: bool) -> Tensor:
         """As `SpatialBlock.forward`; the noise is constant."""
-        y = _modulated_layer(f_s, given[self.first], self.get_buffer("first_noise"), up=self.up)
-        hidden = _activate(self.affine_hidden(x)).flatten(2)  # (N, C, HW)
-        alpha = self.alpha(g) + self.affine_out.bias
-        scale = (self.affine_out.weight @ hidden + alpha[:, :, None]).unflatten(2, x.shape[2:])
-        shift = (self.affine_shift.weight @ hidden + self.affine_shift.bias[:, None]).unflatten(2, x.shape[2:])
+        y = _modulated_layer(f_s, given[self.first], self.get_buffer("first_noise"), up=self.up, forms=self.forms)
+        hidden = _activate(self.affine_hidden(x))
+        scale = self._map(hidden, self.affine_out.weight, self.alpha(g) + self.affine_out.bias)
+        shift = self._map(hidden, self.affine_shift.weight, self.affine_shift.bias)
         demodulation = demodulation_of_energy(self.second.weight, (scale * scale).mean((2, 3))) * GAIN
         z = self.second(y * scale) * demodulation[:, :, None, None]
         return _activate(z + shift + self.get_buffer("second_noise"))
 
+    def _map(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """A 1x1 convolution with a bias (C,) or (N, C)."""
+        if self.forms == "products":
+            return (weight @ x.flatten(2) + bias[..., None]).unflatten(2, x.shape[2:])
+        return F.conv2d(x, weight) + bias[..., None, None]
+
 
 def _constant_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """The weight (Co, Ci) and bias (Co,) of a product over the channels."""
+    """A product over the channels, of the weight (Co, Ci, 1, 1) and bias (Co,) of a convolution."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    linear.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    linear.weight = nn.Parameter(weight.flatten(1).contiguous(), requires_grad=False)
     linear.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
     return linear

@@ -24,10 +24,12 @@ class Lowered(nn.Module):
 
     `pipeline` "full" takes and gives bytes (`cmgan.model.pipeline.inpaint_bytes`), "core" is the network alone:
     image float32 (N, 3, R, R) in [-1, 1], mask float32 (N, 1, R, R), 1 in the hole. `fft` "matmul" writes the Fourier
-    transforms as products with constant matrices, "dft" leaves them to the exporter.
+    transforms as products with constant matrices, "dft" leaves them to the exporter. `forms` chooses between equals:
+    "products" of channels by positions where that saves changes of layout, and upsampling in phases (ONNX Runtime);
+    "convolutions", which let a runtime keep its maps in NHWC throughout (OpenVINO).
     """
 
-    def __init__(self, generator: Generator, pipeline: str, fft: str) -> None:
+    def __init__(self, generator: Generator, pipeline: str, fft: str, forms: str = "products") -> None:
         super().__init__()
         self.pipeline = pipeline
         self.generator = copy.deepcopy(generator).eval()
@@ -38,8 +40,8 @@ class Lowered(nn.Module):
         self.generator.style.weight.div_(FEATURE_GAIN)
         for cascade in self.generator.cascades:
             assert isinstance(cascade, Cascade)
-            lower_cascade(cascade)
-        self.generator.ops = LOWERED
+            lower_cascade(cascade, forms)
+        self.generator.ops = LOWERED[forms]
 
     def forward(self, image: Tensor, mask: Tensor, z: Tensor) -> tuple[Tensor, ...]:
         """The picture and the raw RGB (N, 3, R, R), or the raw RGB alone."""

@@ -29,7 +29,8 @@ RAW = "raw"  # the raw RGB, a value inside pipeline graphs
 class OnnxOptions:
     """What graph to write: `pipeline` full or core, `fft` matmul or dft, `precision` fp32, fp16 or bf16.
 
-    `keep_fp32` are regular expressions for names of nodes, see `cmgan.export.precision.in_half`.
+    `keep_fp32` are regular expressions for names of nodes, see `cmgan.export.precision.in_half`. `forms`, see
+    `cmgan.export.lowering.Lowered`, are chosen by the format.
     """
 
     pipeline: str = "full"
@@ -37,6 +38,7 @@ class OnnxOptions:
     opset: int = 20
     precision: str = "fp32"
     keep_fp32: tuple[str, ...] = ()
+    forms: str = "products"
 
     def __post_init__(self) -> None:
         least, newest = OPSETS
@@ -54,7 +56,7 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
 
     Inputs are those of `cmgan.export.lowering.Lowered`; the only output is named "output".
     """
-    lowered = Lowered(generator, options.pipeline, options.fft)
+    lowered = Lowered(generator, options.pipeline, options.fft, options.forms)
     batch = torch.export.Dim("batch", min=1, max=1024)
     with _quiet():
         program = torch.onnx.export(

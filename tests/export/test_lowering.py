@@ -65,8 +65,9 @@ def test_a_merged_fourier_block_is_the_block(folded, index):
     _close(lowered(x * FEATURE_GAIN), block(x, ACTIVATION_SPACE) * FEATURE_GAIN)
 
 
+@pytest.mark.parametrize("forms", LOWERED)
 @pytest.mark.parametrize("index", [0, 1, -1], ids=["first", "upsampling", "last"])
-def test_lowered_layers_of_the_decoder_are_the_layers(folded, index):
+def test_lowered_layers_of_the_decoder_are_the_layers(folded, index, forms):
     side = PRESETS["tiny-64"].scales[index]
     cascade = folded.cascades[index]
     low = side // (2 if cascade.global_block.up else 1)
@@ -74,9 +75,9 @@ def test_lowered_layers_of_the_decoder_are_the_layers(folded, index):
     f_e = _normal(2, cascade.global_block.first.weight.shape[0], side, side)
     g, mask = _normal(2, 2 * PRESETS["tiny-64"].w_dim), torch.zeros(2, 1, 64, 64, dtype=torch.float64)
     lowered = copy.deepcopy(cascade)
-    lower_cascade(lowered)
+    lower_cascade(lowered, forms)
     results = []
-    for module, feature, ops in ((cascade, f_e, ACTIVATION_SPACE), (lowered, f_e * FEATURE_GAIN, LOWERED)):
+    for module, feature, ops in ((cascade, f_e, ACTIVATION_SPACE), (lowered, f_e * FEATURE_GAIN, LOWERED[forms])):
         given = {layer: layer(g) for layer in module.modulated}
         outputs = module(f_g, f_s, feature, g, given, mask, ops, False)
         results.append((*outputs, module.paint(None, outputs[1], given, ops)))
@@ -93,10 +94,10 @@ def test_the_clamp_is_where_it_was(folded):
     _close(LoweredBlock(block, 8, "matmul")(x * GAIN) / GAIN, wanted, "float64_network")
 
 
-@pytest.mark.parametrize("fft", SPECTRAL)
-def test_the_lowered_network_is_the_network(generator, fft):
+@pytest.mark.parametrize(("fft", "forms"), [*((fft, "products") for fft in SPECTRAL), ("matmul", "convolutions")])
+def test_the_lowered_network_is_the_network(generator, fft, forms):
     image, mask = torch.rand(2, 3, 64, 64).double() * 2 - 1, (torch.rand(2, 1, 64, 64) < 0.4).double()
     z = _normal(2, 64)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
-    _close(Lowered(generator, "core", fft)(image, mask, z)[0], generator(image, mask, z), "float64_network")
+    _close(Lowered(generator, "core", fft, forms)(image, mask, z)[0], generator(image, mask, z), "float64_network")
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
