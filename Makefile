@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check lint bench gpu-check
+.PHONY: demo test check lint bench gpu-check weights
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -38,6 +38,15 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	mkdir -p out
 	$(BIN)/cmgan bench --res 512 -o out/bench --overwrite
+
+# The model that comes with the package, made anew on two CPU cores: photographs from Debian packages, training, the
+# graph, the card. Needs apt-get and the network; nothing else here does.
+weights: $(INSTALLED)
+	mkdir -p out
+	test -d out/photos || $(BIN)/python recipes/photos/prepare.py out/photos
+	$(BIN)/cmgan train --config recipes/photos/mini-256.toml data.path=out/photos/shards -o out/mini-256 --max-minutes 40
+	PYTHONPATH=. $(BIN)/python recipes/photos/evaluate.py out/mini-256/ema out/card --held-out out/photos/held-out.tar --overwrite
+	$(BIN)/python -m cmgan.export.bundle out/mini-256/ema cmgan/weights/photos-256/README.md -o cmgan/weights/photos-256
 
 # From a plain checkout, with the torch and triton of the machine: no environment is made.
 gpu-check:
