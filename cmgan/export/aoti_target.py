@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 import torch._inductor
-from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
 from torch._inductor.utils import fresh_cache
 from torch.export.pt2_archive._package import AOTICompiledModel
 
@@ -44,8 +45,9 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
     """Trace and compile.
 
     Raises:
-        MissingError: there is no C++ compiler that works, or no such device.
+        MissingError: there is no C++ compiler, or no such device.
     """
+    _check_compiler()
     pipeline = options.graph.pipeline
     progress("tracing the network")
     lowered = _on_device(Lowered(source.generator, pipeline, options.graph.fft), options.device)
@@ -62,6 +64,14 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         write=lambda path, metadata: _write(package, path, metadata),
         details=built_for(options.device) | {"threads": "as many as PyTorch is set to"},
     )
+
+
+def _check_compiler() -> None:
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        message = "--format aoti compiles C++ code, and there is no compiler: apt-get install g++"
+        raise MissingError("compiler", message) from error
 
 
 def _on_device(lowered: Lowered, device: str) -> Lowered:
@@ -101,13 +111,8 @@ def _cast(graph: torch.fx.Graph, value: torch.fx.Node, to: torch.dtype) -> torch
 def _compiled(program: torch.export.ExportedProgram) -> bytes:
     """The package. What the compiler leaves behind goes with a folder of its own."""
     file = io.BytesIO()
-    try:
-        with _quiet(), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
-            torch._inductor.aoti_compile_and_package(program, package_path=file, inductor_configs=_CONFIG)
-    except (InvalidCxxCompiler, CppCompileError) as error:
-        reason = str(error).splitlines()[0][:120]
-        message = f"--format aoti compiles C++ code, and that fails here ({reason}): apt-get install g++"
-        raise MissingError("compiler", message) from error
+    with _quiet(), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
+        torch._inductor.aoti_compile_and_package(program, package_path=file, inductor_configs=_CONFIG)
     return file.getvalue()
 
 
