@@ -10,7 +10,10 @@ _TABLE = MappingProxyType(
         "float64": (1e-11, "The same sums of values near one in another order, a few thousand terms, in float64."),
         "float64_network": (1e-9, "The same through the whole network, which has some forty layers."),
         "float32_batch": (1e-4, "Libraries choose other summation orders for another batch size; whole network."),
-        "finite_difference": (1e-7, "Central differences of step 1e-5 in float64: 1e-10 of curvature, 1e-11 of rounding."),
+        "finite_difference": (
+            1e-7,
+            "Central differences of step 1e-5 in float64: 1e-10 of curvature, 1e-11 of rounding.",
+        ),
         "sampled": (0.05, "A variance estimated from some thirty thousand samples that share their weights."),
         "power_iteration": (0.02, "The largest singular value after some forty iterations, which come near it."),
         "seeded_deviation": (2.5, "A factor: seeded outputs aim at a deviation of 0.4, but on a picture of their own."),

@@ -133,8 +133,9 @@ class LoweredSpatialBlock(nn.Module):
         z = self.second(y * scale) * demodulation[:, :, None, None]
         return _activate(z + shift + self.get_buffer("second_noise"))
 
-    def _map(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A 1x1 convolution with a bias (C,) or (N, C)."""
+        assert bias is not None
         if self.forms == "products":
             return (weight @ x.flatten(2) + bias[..., None]).unflatten(2, x.shape[2:])
         return F.conv2d(x, weight) + bias[..., None, None]

@@ -11,8 +11,8 @@ from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 from polygraphy.comparator.struct import IterationResult
 
 from cmgan.config import PRESETS
-from cmgan.export.source import eager_outputs
 from cmgan.export.cases import parity_cases, stacked
+from cmgan.export.source import eager_outputs
 from cmgan.export.tolerances import TOLERANCES
 from cmgan.model.initialise import seeded_generator
 
