@@ -62,7 +62,7 @@ def fold_gains(generator: Generator) -> None:
 
 
 def example_inputs(generator: Generator, pipeline: str) -> tuple[Tensor, ...]:
-    """What `Lowered` is traced with: a batch of two, since one would be taken for a constant."""
+    """What a `Lowered` is traced with: a batch of two, since one would be taken for a constant."""
     side = generator.config.resolution
     z = torch.zeros(2, generator.config.z_dim)
     if pipeline == "full":

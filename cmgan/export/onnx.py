@@ -16,7 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from cmgan.errors import UsageError
-from cmgan.export.lowering import Lowered, hot_layers
+from cmgan.export.lowering import Lowered, example_inputs, hot_layers
 from cmgan.export.tolerances import HOT
 from cmgan.model.generator import Generator
 
@@ -61,7 +61,7 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
     with _quiet():
         program = torch.onnx.export(
             lowered,
-            _example(generator, options.pipeline),
+            example_inputs(generator, options.pipeline),
             dynamo=True,
             opset_version=options.opset,
             input_names=["image", "mask", "z"],
@@ -119,14 +119,6 @@ def _ranges_behind_scale_maps(graph: onnx.GraphProto) -> set[str]:
 def _heat(tensor: onnx.TensorProto) -> None:
     values = numpy_helper.to_array(tensor)
     tensor.CopyFrom(numpy_helper.from_array(np.asarray(values * values.dtype.type(HOT)), tensor.name))
-
-
-def _example(generator: Generator, pipeline: str) -> tuple[torch.Tensor, ...]:
-    side = generator.config.resolution
-    z = torch.zeros(2, generator.config.z_dim)  # a batch of two: one would be taken for a constant
-    if pipeline == "full":
-        return torch.zeros(2, side, side, 3, dtype=torch.uint8), torch.zeros(2, side, side, dtype=torch.uint8), z
-    return torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side), z
 
 
 def _fold_constants(program: torch.onnx.ONNXProgram) -> None:
