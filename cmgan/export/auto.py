@@ -124,7 +124,7 @@ def hole_psnr(run: Runner, source: Source) -> float:
         output = run([case])["output"]
         reference = picture if output.dtype == np.uint8 else raw
         worst = min(worst, compare(case.name, reference, output, case.mask[None] >= 128).hole_psnr)
-    return worst
+    return float(worst)  # NumPy numbers are none that JSON knows
 
 
 def _square_error(psnr: float) -> float:

@@ -12,8 +12,10 @@ from PIL import Image
 
 from cmgan.errors import NumbersError, UsageError
 from cmgan.export import auto, tolerances
+from cmgan.export.artefact import export_model
 from cmgan.export.auto import INT8_COST, search
 from cmgan.export.calibration import calibration_set
+from cmgan.export.check import check_artefact
 from cmgan.export.gate import prove
 from cmgan.export.int8 import Quantiser
 from cmgan.export.onnx import OnnxOptions
@@ -23,6 +25,7 @@ from cmgan.export.source import Source
 from cmgan.export.tolerances import SEARCH_MARGIN, TOLERANCES
 from cmgan.model.weights import resolve
 from cmgan.runtime.formats import loaded
+from cmgan.runtime.metadata import Metadata
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,16 @@ def test_int8_passes_its_gate_hot_weights_included(source, photographs, format):
     assert verdict["uint8"]["hole_psnr"] >= TOLERANCES["int8"].psnr
     assert sum("hot" in case for case in verdict["cases"]) >= 2
     assert candidate.details["calibration"] == "3 pictures of photographs"
+
+
+@pytest.mark.check
+def test_auto_writes_the_mix_with_its_search(source, tmp_path):
+    made = export_model(source, tmp_path / "out", ExportOptions(precision="auto", keep_fp32=("^cascades",)))
+    assert made.file.name == "model_auto.onnx"
+    metadata = Metadata.from_strings({p.key: p.value for p in onnx.load(made.file).metadata_props})
+    assert {step["group"] for step in metadata.details["search"]} == {f"encoder.blocks.{i}" for i in range(5)}
+    assert metadata.details["int8"] == [step["group"] for step in metadata.details["search"] if step["kept"]]
+    assert check_artefact(made.file)["uint8"]["hole_psnr"] >= TOLERANCES["auto"].psnr
 
 
 @pytest.mark.check
