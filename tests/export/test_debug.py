@@ -117,6 +117,7 @@ def test_graphs_without_common_names():
         first_divergence(_chain("Relu"), other, [], LIMIT)
 
 
+@pytest.mark.check
 def test_a_file_is_compared_with_the_model_that_it_was_made_of(tiny_artefact, reference, tmp_path):
     source = Source(resolve("tiny-64"))
     assert divergence_of_file(tiny_artefact, source) is None
