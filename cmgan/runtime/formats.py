@@ -79,7 +79,7 @@ FORMATS: dict[str, Format] = {
             "aoti",
             "AOTInductor package: native code for this machine's processor, run by PyTorch without the model's code",
             ".pt2",
-            ("fp32",),
+            ("fp32", "bf16"),
             "cmgan.export.aoti_target:build",
             "cmgan.runtime.aoti_engine:AotiEngine",
             "torch",
