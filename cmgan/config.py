@@ -77,8 +77,8 @@ PRESETS: dict[str, GeneratorConfig] = {
     )
 }
 
-# What is used where no model is named: seeded and untrained, until there are weights to bundle.
-DEFAULT_MODEL = "small-512"
+# What is used where no model is named; it comes with the package, in `cmgan.weights`.
+DEFAULT_MODEL = "photos-256"
 
 # `--res` alone chooses one of these.
 PRESET_OF_RESOLUTION = {512: "small-512", 256: "small-256", 64: "tiny-64"}

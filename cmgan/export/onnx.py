@@ -22,6 +22,7 @@ from cmgan.model.generator import Generator
 
 OPSETS = (18, 23)  # the least and the newest that are offered
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the exporter's note on a node: the modules around it, then its value's name
+_TINY = 1e-6  # scalars below this are epsilons
 RAW = "raw"  # the raw RGB, a value inside pipeline graphs
 
 
@@ -125,8 +126,23 @@ def _fold_constants(program: torch.onnx.ONNXProgram) -> None:
     """Evaluate everything that depends on weights alone, however large, and drop what is then unused."""
     from onnxscript import optimizer
 
+    _keep_epsilons(program)
     everything = np.iinfo(np.int64).max
     optimizer.optimize_ir(program.model, input_size_limit=everything, output_size_limit=everything)
+
+
+def _keep_epsilons(program: torch.onnx.ONNXProgram) -> None:
+    """Give tiny scalars one dimension: the optimizer takes scalars up to 1e-8 for zero and drops their additions, which
+    only shows where a sum of squares is zero, as NaN."""
+    import onnx_ir as ir
+
+    for node in program.model.graph.all_nodes():
+        if node.op_type != "Constant" or "value" not in node.attributes:
+            continue
+        values = node.attributes["value"].as_tensor().numpy()
+        if values.ndim == 0 and 0 < abs(float(values)) < _TINY:
+            node.attributes.add(ir.AttrTensor("value", ir.tensor(values.reshape(1))))
+            node.outputs[0].shape = ir.Shape([1])
 
 
 def _clean(model: onnx.ModelProto) -> None:

@@ -36,7 +36,7 @@ facts = json.load(open(sys.argv[1] + ".json"))
 assert facts["pipeline"] == "full" and facts["details"]["torch"] == torch.__version__.split("+")[0]
 run = torch._inductor.aoti_load_package(sys.argv[1])
 output, _ = run(*(torch.from_numpy(given[name]) for name in ("image", "mask", "z")))
-assert (output.numpy() == given["output"]).all()
+print(abs(output.numpy().astype(int) - given["output"]).max())
 assert not any(name.startswith("cmgan") for name in sys.modules)
 """
 
@@ -163,3 +163,4 @@ def test_a_process_without_cmgan_runs_it(packages, batch, tmp_path):
     command = [sys.executable, "-c", LOADER, str(path), str(tmp_path / "given.npz")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= TOLERANCES["fp32"].levels
