@@ -105,5 +105,5 @@ def _exported(kind: RowKind, source: Source, work: Path, request: BenchRequest, 
     if kind.precision not in format.precisions:
         raise UsageError("precision", f"{format.name} has no {kind.precision}; it has {', '.join(format.precisions)}")
     largest = max(request.batches) if "batch_max" in format.flags else None
-    options = ExportOptions(format=format.name, precision=kind.precision, batch_max=largest)
+    options = ExportOptions(format=format.name, precision=kind.precision, batch_max=largest, advise=False)
     return export_model(source, work / kind.name, options, progress=lambda s: progress(f"{kind.name}: {s}")).file

@@ -82,11 +82,12 @@ def int8_graph(
         seen, least = hole_psnr(run(model), source), TOLERANCES["int8"].psnr
         if seen >= least:
             return model, details | {"int8": everything}
+        missed = f"int8 reaches {seen:.1f} dB in the hole, {least:.0f} are needed"
+        if not options.advise:
+            raise NumbersError("int8", f"{missed}; --precision auto looks for a mix that passes")
         mix = search(quantiser.shares, psnr, progress)
         high = ", ".join(group for group in everything if group not in mix.groups)
-        message = (
-            f"int8 reaches {seen:.1f} dB in the hole, {least:.0f} are needed; --precision auto writes the best mix"
-        )
+        message = f"{missed}; --precision auto writes the best mix"
         raise NumbersError("int8", f"{message}: {mix.psnr:.1f} dB, cost {mix.cost:.2f}, with {high} in fp32")
     mix = search(quantiser.shares, psnr, progress)
     return quantiser.quantised(mix.groups), details | {"int8": mix.groups, "search": [asdict(s) for s in mix.steps]}

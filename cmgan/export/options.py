@@ -32,6 +32,7 @@ class ExportOptions:
     workspace: int | None = None  # MiB that the builder may use
     builder_level: int | None = None  # 0 to 5: how long the builder searches
     calib_data: Path | None = None  # pictures for static quantisation
+    advise: bool = True  # where int8 fails, search for the mix that would pass: minutes
     keep_fp32: tuple[str, ...] = ()  # regular expressions: layers that stay in fp32
     device: str = "cpu"  # that it is compiled for
 

@@ -57,7 +57,7 @@ def test_wrong_usage(refused, arguments, words):
         (["--samples", "2", "-o", "-"], "one picture"),
         (["-o", "result.xcf"], ".png"),
         (["-o", "missing/result.png"], "does not exist"),
-        (["--model", "no-such-model"], "presets"),
+        (["--model", "no-such-model"], "known are"),
         (["--res", "512", "--model", "tiny-64"], "64 x 64 only"),
     ],
 )
