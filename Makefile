@@ -13,11 +13,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# A photograph in; the exported network, its proof, the picture, the table and the plot out.
+# A photograph in; the picture, an exported network, its proof, the table and the plot out.
 demo: $(INSTALLED)
-	mkdir -p out
+	mkdir -p out/demo
+	$(BIN)/cmgan inpaint examples/photo.jpg examples/mask.png -o out/demo/photo.inpainted.png --overwrite
 	$(BIN)/cmgan export --format onnx --model small-512 -o out/demo --overwrite
-	$(BIN)/cmgan inpaint examples/photo.jpg examples/mask.png --model out/demo/model.onnx -o out/demo/photo.inpainted.png --overwrite
 	$(BIN)/cmgan bench --res 512 --model out/demo/model.onnx --formats eager,eager-channels-last,onnx --batch 1 \
 		-o out/demo/bench --overwrite
 	@echo && echo "out/demo now holds:" && find out/demo -type f | sort
