@@ -60,6 +60,7 @@ def test_the_target_is_not_replaced_unasked(refused, call, tmp_path):
     assert call("lower", tmp_path / "in.onnx", "-o", tmp_path / "out.onnx", "--overwrite").code == 0
 
 
+@pytest.mark.check
 def test_an_exported_dft_graph_can_be_lowered_afterwards(call, tmp_path):
     assert call("export", "--model", "tiny-64", "--fft", "dft", "-o", tmp_path / "dft").code == 0
     assert call("lower", tmp_path / "dft/model.onnx", "-o", tmp_path / "lowered.onnx").code == 0

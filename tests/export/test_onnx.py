@@ -123,6 +123,7 @@ def test_two_exports_are_the_same_bytes(traced, model):
     assert traced.graph.SerializeToString(deterministic=True) == model.graph.SerializeToString(deterministic=True)
 
 
+@pytest.mark.check
 def test_core_graph(tiny, tmp_path, cases):
     made = export_model(
         resolve("tiny-64"), tmp_path / "core", ExportOptions(graph=OnnxOptions(pipeline="core", opset=18))
@@ -140,6 +141,7 @@ def test_core_graph(tiny, tmp_path, cases):
     assert check_artefact(made.file)["values"] == "passed"
 
 
+@pytest.mark.check
 def test_dft_graph_keeps_the_operator(tiny, cases, references):
     model = onnx_from_generator(tiny, OnnxOptions(fft="dft"))
     assert sum(node.op_type == "DFT" for node in model.graph.node) > 0
