@@ -59,11 +59,13 @@ class Quantiser:
         )
         high = re.compile("|".join(KEPT_HIGH).replace("{last}", str(last)))
         kept = matching_nodes(self.model, self.keep_fp32)
+        kernels = {tensor.name: tensor.dims[-1] for tensor in self.model.graph.initializer if len(tensor.dims) == 4}
         groups: dict[str, list[str]] = {}
         for node in self.model.graph.node:
             block = _GROUP.match(node.name)
             if block and node.op_type == "Conv" and node.name not in kept and not high.search(node.name):
-                if _attribute(node, "group") == 1:
+                # 1x1: the scale and shift maps, which are products in other forms of the graph.
+                if _attribute(node, "group") == 1 and kernels[node.input[1]] > 1:
                     groups.setdefault(block.group(), []).append(node.name)
         return groups
 
