@@ -33,7 +33,6 @@ from cmgan.runtime.sidecar import sidecar_of, write_sidecar
 _CONFIG = {
     "cpp.dynamic_threads": True,  # as many as PyTorch has when it runs, not when it was compiled
     "aot_inductor.precompile_headers": False,  # pays from the second package on
-    "aot_inductor.compile_wrapper_opt_level": "O0",  # of what calls the kernels: as fast, compiled in half the time
     # What depends on weights alone is computed when the package is loaded. Unlike freezing it keeps the weights' names.
     "aot_inductor.use_runtime_constant_folding": True,
 }
