@@ -6,12 +6,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from cmgan.bench.figures import Figure
 from cmgan.bench.prepare import Progress
 from cmgan.bench.rows import Setting
 from cmgan.bench.worker import RowFailure, Worker, child_environment
@@ -19,16 +19,6 @@ from cmgan.errors import MissingError
 
 _LARGE = (6000, 4000)  # pixels: 24 megapixels
 _SMALL = (512, 512)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value and the most that it is meant to be."""
-
-    what: str
-    value: float
-    unit: str  # s or MB
-    limit: float
 
 
 def measure_pictures(artefact: Path, threads: int, progress: Progress = lambda step: None) -> list[Figure]:
@@ -68,17 +58,23 @@ def _filled(setting: Setting, picture: Path, mask: Path, target: Path) -> tuple[
 
 
 def _files(work: Path, size: tuple[int, int]) -> tuple[Path, Path]:
-    """A JPEG with smooth colours and the grain of a photograph, and a mask with one small hole."""
+    """A JPEG, and a mask with one small hole."""
+    width, height = size
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 2 : height // 2 + 200, width // 2 : width // 2 + 200] = 255
+    picture, hole = work / f"{width}.jpg", work / f"{width}-mask.png"
+    write_photograph(picture, size)
+    Image.fromarray(mask).save(hole)
+    return picture, hole
+
+
+def write_photograph(path: Path, size: tuple[int, int]) -> None:
+    """A JPEG of (width, height) pixels with smooth colours and the grain of a photograph."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / 512
     grain = np.random.default_rng(0).normal(0, 4, (height, width)).astype(np.float32)
     levels = 128 + 90 * np.stack([np.sin(x + y), np.cos(x - y), np.sin(y)], 2) + grain[..., None]
-    mask = np.zeros((height, width), np.uint8)
-    mask[height // 2 : height // 2 + 200, width // 2 : width // 2 + 200] = 255
-    picture, hole = work / f"{width}.jpg", work / f"{width}-mask.png"
-    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(picture, quality=92)
-    Image.fromarray(mask).save(hole)
-    return picture, hole
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(path, "JPEG", quality=92)
 
 
 def _started(code: str, *arguments: str) -> float:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cmgan.bench.pictures import Figure
+from cmgan.bench.figures import Figure
 from cmgan.bench.report import MEASURED, TABLES, Report, metrics
 
 # Narrow enough for 80 columns.
@@ -35,18 +35,18 @@ def table(report: Report, which: str) -> Table:
     return grid
 
 
-def picture_table(figures: Sequence[Figure]) -> Table:
-    """The figures around the engine, each beside what it is meant to be."""
-    grid = Table(title="Around the engine", **_PLAIN)
+def figure_table(title: str, figures: Sequence[Figure]) -> Table:
+    """Each figure beside what it is meant to be."""
+    grid = Table(title=title, **_PLAIN)
     grid.add_column("what")
     grid.add_column("measured", justify="right")
-    grid.add_column("at most", justify="right")
+    grid.add_column("meant to be", justify="right")
     for figure in figures:
-        over = figure.value > figure.limit
+        bound = "at least" if figure.unit == "/s" else "at most"
         grid.add_row(
             figure.what,
             f"{figure.value:.3g} {figure.unit}",
-            f"{figure.limit:g} {figure.unit}",
-            style="bold red" if over else None,
+            f"{bound} {figure.limit:g} {figure.unit}",
+            style="bold red" if figure.missed else None,
         )
     return grid

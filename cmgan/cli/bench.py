@@ -45,6 +45,7 @@ def bench(
     warmup: Annotated[int, _Option("--warmup", help="Calls of each row that are not counted.")] = 2,
     fail_if: Annotated[list[str] | None, _Option("--fail-if", help="ROW.METRIC>NUMBER: exit 10; repeatable.")] = None,
     pictures: Annotated[bool, _Option("--pictures", help="Also measure large pictures around the engine.")] = False,
+    training: Annotated[bool, _Option("--training", help="Also measure what feeds a training run.")] = False,
     output: Annotated[Path | None, _Option("--output", "-o", help="Report folder; runs/bench/TIME by default.")] = None,
     device: Device = "cpu",
     threads: Threads = 0,
@@ -89,6 +90,8 @@ def bench(
         terminal.say(str(path))
     if pictures:
         _pictures(request)
+    if training:
+        _training()
     write_json(json, json_text.loads(to_json(outcome.report)))
     check_budgets(outcome.report, request.budgets)
 
@@ -96,11 +99,20 @@ def bench(
 def _pictures(request: BenchRequest) -> None:
     from cmgan.bench.environment import physical_cores
     from cmgan.bench.pictures import measure_pictures
-    from cmgan.bench.render import picture_table
+    from cmgan.bench.render import figure_table
 
     with terminal.progress("measuring pictures") as step:
         figures = measure_pictures(Path(request.model_name), request.threads or physical_cores(), step)
-    terminal.show(picture_table(figures))
+    terminal.show(figure_table("Around the engine", figures))
+
+
+def _training() -> None:
+    from cmgan.bench.render import figure_table
+    from cmgan.bench.training import measure_training
+
+    with terminal.progress("measuring training data") as step:
+        figures = measure_training(step)
+    terminal.show(figure_table("What feeds a training run, one core", figures))
 
 
 def _whole(name: str, text: str) -> int:

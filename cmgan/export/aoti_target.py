@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +19,7 @@ from cmgan.export.cases import Case, stacked
 from cmgan.export.lowering import Lowered, example_inputs, hot_layers
 from cmgan.export.onnx import RAW
 from cmgan.export.options import ExportOptions
+from cmgan.export.remarks import quiet
 from cmgan.export.source import Source
 from cmgan.export.tolerances import HOT
 from cmgan.runtime.aoti_engine import built_for, load_package, run_package
@@ -33,6 +30,7 @@ from cmgan.runtime.sidecar import sidecar_of, write_sidecar
 _CONFIG = {
     "cpp.dynamic_threads": True,  # as many as PyTorch has when it runs, not when it was compiled
     "aot_inductor.precompile_headers": False,  # pays from the second package on
+    "aot_inductor.compile_wrapper_opt_level": "O0",  # of what calls the kernels: as fast, compiled in half the time
     # What depends on weights alone is computed when the package is loaded. Unlike freezing it keeps the weights' names.
     "aot_inductor.use_runtime_constant_folding": True,
 }
@@ -111,7 +109,7 @@ def _cast(graph: torch.fx.Graph, value: torch.fx.Node, to: torch.dtype) -> torch
 def _compiled(program: torch.export.ExportedProgram) -> bytes:
     """The package. What the compiler leaves behind goes with a folder of its own."""
     file = io.BytesIO()
-    with _quiet(), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
+    with quiet("torch"), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
         torch._inductor.aoti_compile_and_package(program, package_path=file, inductor_configs=_CONFIG)
     return file.getvalue()
 
@@ -134,17 +132,3 @@ def _write(package: bytes, path: Path, metadata: Metadata) -> tuple[Path, ...]:
     path.write_bytes(package)
     write_sidecar(path, metadata, (path,))
     return sidecar_of(path), path
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without PyTorch's remarks on its own internals."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

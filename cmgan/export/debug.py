@@ -148,12 +148,12 @@ def _worst(
 ) -> dict[str, float]:
     """The least signal-to-noise ratio of each of the values over the inputs; of another shape, minus infinity."""
     try:
-        from polygraphy.backend.onnx import modify_outputs  # type: ignore[import-untyped]
-        from polygraphy.backend.onnxrt import OnnxrtRunner  # type: ignore[import-untyped]
-        from polygraphy.comparator import Comparator, SnrCompareFunc  # type: ignore[import-untyped]
-        from polygraphy.logger import G_LOGGER  # type: ignore[import-untyped]
+        from polygraphy.backend.onnx import modify_outputs
+        from polygraphy.backend.onnxrt import OnnxrtRunner
+        from polygraphy.comparator import Comparator, SnrCompareFunc
+        from polygraphy.logger import G_LOGGER
     except ImportError:
-        raise MissingError("polygraphy", "--debug-layers needs polygraphy: pip install polygraphy") from None
+        raise MissingError("polygraphy", "--debug-layers needs polygraphy: pip install 'cmgan[export]'") from None
 
     def runner(model: onnx.ModelProto, name: str) -> Any:
         marked = modify_outputs(model, outputs=names, copy=True)

@@ -50,6 +50,7 @@ class SpectralProducts(nn.Module):
         """`spectrum` has 2w channels, real, then imaginary parts; `side` H is divisible by 4."""
         super().__init__()
         assert spectrum.bias is not None
+        self.side = side
         dtype = spectrum.weight.dtype
         self.even = _Waves(torch.arange(0, side // 2 + 1, 2), side, dtype)
         self.odd = _Waves(torch.arange(1, side // 2, 2), side, dtype)
@@ -63,9 +64,9 @@ class SpectralProducts(nn.Module):
         self.unmix = _constant(unmix.reshape(2, 2 * width, 4 * width, 1, 1), dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, w, H, H) -> (N, w, H, H)."""
+        """(N, w, H H) -> (N, w, H H), positions in one row, so that runtimes keep them side by side in memory."""
         even, odd = self.even, self.odd
-        a, b = _sum_and_difference(*x.chunk(2, 2))
+        a, b = (half.unflatten(2, (-1, self.side)) for half in _sum_and_difference(*x.chunk(2, 2)))
         y = torch.cat([_rows_to_channels(even.rows @ a), _rows_to_channels(odd.rows @ b)], 2)  # (N, 2w, H / 2 + 1, H)
         a, b = _sum_and_difference(*y.chunk(2, 3))
         cosines, sines = (torch.cat([a @ even.columns[i], b @ odd.columns[i]], 3) for i in (0, 1))
@@ -77,7 +78,8 @@ class SpectralProducts(nn.Module):
         b = cosines[1] @ odd.columns_back[0] + sines[1] @ odd.columns_back[1]
         y = torch.cat(_sum_and_difference(a, b), 3)  # (N, 2w, H / 2 + 1, H)
         a, b = (_channels_to_rows(part) for part in y.split(parities, 2))
-        return torch.cat(_sum_and_difference(even.rows_back @ a, odd.rows_back @ b), 2)
+        a, b = (even.rows_back @ a).flatten(2), (odd.rows_back @ b).flatten(2)
+        return torch.cat(_sum_and_difference(a, b), 2)
 
 
 def _shrinkage(side: int) -> float:
@@ -109,11 +111,12 @@ class SpectralTransforms(nn.Module):
 
     def __init__(self, spectrum: nn.Conv2d, side: int) -> None:
         super().__init__()
+        self.side = side
         self.spectrum = spectrum
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, w, H, H) -> (N, w, H, H)."""
-        return irfft2(self.spectrum(rfft2(x)).relu())
+        """(N, w, H H) -> (N, w, H H)."""
+        return irfft2(self.spectrum(rfft2(x.unflatten(2, (-1, self.side)))).relu()).flatten(2)
 
 
 SPECTRAL = {"matmul": SpectralProducts, "dft": SpectralTransforms}

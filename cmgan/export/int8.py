@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +17,7 @@ from cmgan.export.calibration import CalibrationSet
 from cmgan.export.cases import stacked
 from cmgan.export.onnx import pipeline_of
 from cmgan.export.precision import matching_nodes
+from cmgan.export.remarks import quiet
 from cmgan.export.static_values import StaticValues
 from cmgan.files import cache_folder, sha256, write_atomically
 from cmgan.runtime.file_engine import Arrays, graph_inputs
@@ -99,7 +98,7 @@ class Quantiser:
             source, target, ranges = (Path(folder, name) for name in ("fp32.onnx", "int8.onnx", "ranges.json"))
             onnx.save(self.model, source)
             known = self._read_ranges(ranges)
-            with _quiet():
+            with quiet(""):  # the quantiser logs, to the root, advice to fold what has been folded
                 quantize_static(
                     source,
                     target,
@@ -158,15 +157,3 @@ class _Reader:
 
 def _attribute(node: onnx.NodeProto, name: str) -> int:
     return next((item.i for item in node.attribute if item.name == name), 1)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice to fold what has been folded."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)

@@ -90,21 +90,27 @@ def _global_layers(
 
 
 def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, *, forms: str) -> Tensor:
-    """With three rows it is cheaper to scale the weight of every sample than its picture."""
+    """With three rows it is less work to scale the weight of every sample than its picture, where layouts allow it."""
+    if forms == "convolutions":
+        return F.conv2d(x * style[:, :, None, None], weight, bias)
     rows = weight.flatten(1) * style[:, None]  # (N, 3, C)
-    if forms == "products":
-        return (rows @ x.flatten(2) + bias[:, None]).unflatten(2, x.shape[2:])
-    y = x.permute(0, 2, 3, 1).flatten(1, 2) @ rows.transpose(1, 2) + bias  # (N, HW, 3)
-    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    return (rows @ x.flatten(2) + bias[:, None]).unflatten(2, x.shape[2:])
+
+
+def _upsample(x: Tensor) -> Tensor:
+    """`functional.upsample` as what it is: bilinear interpolation, with zeros around the picture."""
+    y = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)
+    return y[:, :, 2:-2, 2:-2]
+
+
+def _ops(forms: str) -> Ops:
+    layers, rgb = partial(_global_layers, forms=forms), partial(_to_rgb, forms=forms)
+    ops = replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb)
+    return replace(ops, upsample=_upsample) if forms == "convolutions" else ops
 
 
 # What the lowered decoder calls, by the forms of the graph: see `cmgan.export.lowering.Lowered`.
-LOWERED: dict[str, Ops] = {
-    forms: replace(
-        ACTIVATION_SPACE, global_layers=partial(_global_layers, forms=forms), to_rgb=partial(_to_rgb, forms=forms)
-    )
-    for forms in _UPSAMPLING
-}
+LOWERED: dict[str, Ops] = {forms: _ops(forms) for forms in _UPSAMPLING}
 
 
 class LoweredSpatialBlock(nn.Module):
@@ -131,7 +137,7 @@ class LoweredSpatialBlock(nn.Module):
         shift = self._map(hidden, self.affine_shift.weight, self.affine_shift.bias)
         demodulation = demodulation_of_energy(self.second.weight, (scale * scale).mean((2, 3))) * GAIN
         z = self.second(y * scale) * demodulation[:, :, None, None]
-        return _activate(z + shift + self.get_buffer("second_noise"))
+        return _activate(z + self.get_buffer("second_noise") + shift)  # the sum fuses into the convolution of `shift`
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A 1x1 convolution with a bias (C,) or (N, C)."""

@@ -21,7 +21,7 @@ class LoweredBlock(nn.Module):
     def __init__(self, block: FFCBlock, side: int, fft: str) -> None:
         """The equalised gains of `block` are in its weights already; `side` is that of the output."""
         super().__init__()
-        self.halve = block.halve
+        self.halve, self.side = block.halve, side
         transform, gain = block.global_to_global, MERGE * GAIN
         local = torch.cat([block.local_to_local.weight, block.global_to_local.weight], 1)
         wide = F.pad(block.local_to_global.weight, (0, 0, 0, 0, 0, local.shape[1] - block.local_in))
@@ -40,8 +40,8 @@ class LoweredBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, Ci, H, H) -> (N, Co, H', H'), both times `FEATURE_GAIN`."""
-        spectral = self.enter(x)
-        spectral = spectral + self.spectral(spectral)
+        entered = self.enter(x).flatten(2)
+        spectral = (entered + self.spectral(entered)).unflatten(2, (self.side, -1))
         near = self.conv(filter_before_halving(x) if self.halve else x)
         return _activate(near + self.leave(spectral))
 
@@ -61,7 +61,9 @@ class LoweredEncoder(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
         """As `Encoder.forward`; `ops` are not used."""
-        x = _activate(self.stem(torch.cat([image.masked_fill(mask > 0.5, 0), mask], 1)))
+        flat = image.flatten(2), mask.flatten(2)
+        x = torch.cat([flat[0].masked_fill(flat[1] > 0.5, 0), flat[1]], 1).unflatten(2, image.shape[2:])
+        x = _activate(self.stem(x))
         features = []
         for block in self.blocks:
             x = block(x)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from cmgan.errors import UsageError
 from cmgan.export.lowering import Lowered, example_inputs, hot_layers
+from cmgan.export.remarks import quiet
 from cmgan.export.tolerances import HOT
 from cmgan.model.generator import Generator
 
@@ -59,7 +56,7 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
     """
     lowered = Lowered(generator, options.pipeline, options.fft, options.forms)
     batch = torch.export.Dim("batch", min=1, max=1024)
-    with _quiet():
+    with quiet("torch.onnx"):
         program = torch.onnx.export(
             lowered,
             example_inputs(generator, options.pipeline),
@@ -177,17 +174,3 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
         name = f"{module.removeprefix('generator.') or 'pipeline'}/{node.op_type}"
         node.name = f"{name}_{seen[name]}"
         seen[name] += 1
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not needed and on its own internals."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -45,5 +45,5 @@ FP16_LIMIT = 32752
 HOT = 50.0
 
 # Decibels that the values inside an artefact's graph must be above their difference from the fp32 graph's, for
-# `--debug-layers`. Rounding in another order leaves 110 in fp32; half precision adds its rounding in every layer.
+# `--debug-layers`. Rounding in another order leaves more in fp32; half precision rounds in every layer.
 NODE_SNR = {"fp32": 80.0, "fp16": 35.0, "bf16": 20.0}

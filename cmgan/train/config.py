@@ -1,4 +1,4 @@
-"""What a training run is: a TOML file of five sections, every field of which the command line may override.
+"""What a training run is: a TOML file of seven sections, every field of which the command line may override.
 
 `cmgan train --print-config` prints the file with what each field means.
 """
@@ -7,103 +7,100 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cmgan.config import PRESETS
 from cmgan.errors import UsageError, shown
 from cmgan.files import sha256
+from cmgan.train.masks.config import PUBLISHED, MaskConfig
 from cmgan.train.masks.draw import KINDS
-
-
-def _option(default: Any, what: str, *, least: float | None = None, choices: Iterable[str] = ()) -> Any:
-    """A field with its meaning, and the least number or the only words it takes."""
-    return field(default=default, metadata={"what": what, "least": least, "choices": tuple(choices)})
+from cmgan.train.option import check_options, option
 
 
 @dataclass(frozen=True)
 class ModelSection:
-    preset: str = _option("", "sizes of the network", choices=PRESETS)
-    start: str = _option("", "model folder whose weights training starts from; empty: StyleGAN2's initialisation")
-    spectral: bool = _option(False, "spectral normalisation in the discriminator")
-    licence: str = _option("not stated", "of the trained weights, written into the model")
+    preset: str = option("", "sizes of the network", choices=PRESETS)
+    start: str = option("", "model folder whose weights training starts from; empty: StyleGAN2's initialisation")
+    spectral: bool = option(False, "spectral normalisation in the discriminator")
+    licence: str = option("not stated", "of the trained weights, written into the model")
 
 
 @dataclass(frozen=True)
 class DataSection:
-    path: str = _option("", "pictures: a folder, zip, tar or shards; or procedural:COUNT, drawn from the seed")
-    annotations: str = _option("", "panoptic annotations: a folder or archive beside them; empty: none")
-    validation: float = _option(0.0, "share of the pictures that is kept out, by the hash of their names", least=0)
-    smallest_crop: float = _option(0.5, "least side of a crop, a share of the picture's shorter side", least=0)
-    bad_pictures: str = _option("fail", "what a picture that cannot be used does", choices=("fail", "skip"))
-    masks: str = _option("object-aware", "kind of the masks", choices=KINDS)
-    silhouettes: str = _option("", "folder of masks that object masks are made of; empty: annotations, or drawn shapes")
+    path: str = option("", "pictures: a folder, zip, tar or shards; or procedural:COUNT, drawn from the seed")
+    annotations: str = option("", "panoptic annotations: a folder or archive beside them; empty: none")
+    validation: float = option(0.0, "share of the pictures that is kept out, by the hash of their names", least=0)
+    smallest_crop: float = option(0.5, "least side of a crop, a share of the picture's shorter side", least=0)
+    bad_pictures: str = option("fail", "what a picture that cannot be used does", choices=("fail", "skip"))
+    masks: str = option("object-aware", "kind of the masks", choices=KINDS)
+    silhouettes: str = option("", "folder of masks that object masks are made of; empty: annotations, or drawn shapes")
 
 
 @dataclass(frozen=True)
 class LossSection:
-    l1_hole: float = _option(1.0, "weight of the L1 distance in the hole", least=0)
-    l1_known: float = _option(0.25, "weight of the L1 distance outside it", least=0)
-    perceptual: float = _option(0.1, "weight of the distance in the features of a pretrained network", least=0)
-    perceptual_network: str = _option("efficientnet-lite0", "or vgg16:FILE, torchvision's weights")
-    perceptual_side: int = _option(0, "pixels that pictures are shrunk to for it; 0: as they are", least=0)
-    adversarial: str = _option("non-saturating", "adversarial loss", choices=("non-saturating", "hinge", "wasserstein"))
-    adversarial_weight: float = _option(0.0, "its weight; 0: no discriminator at all", least=0)
-    adversarial_from: int = _option(0, "step at which it begins", least=0)
-    r1_gamma: float = _option(10.0, "weight of the masked R1 penalty", least=0)
-    r1_every: int = _option(16, "steps from one R1 penalty to the next, which then counts so many times", least=1)
-    gradient_penalty: float = _option(10.0, "lambda of the Wasserstein loss's gradient penalty", least=0)
-    path_length: float = _option(0.0, "weight of the path-length penalty; 0: none", least=0)
-    path_length_every: int = _option(8, "steps from one to the next", least=1)
+    l1_hole: float = option(1.0, "weight of the L1 distance in the hole", least=0)
+    l1_known: float = option(0.25, "weight of the L1 distance outside it", least=0)
+    perceptual: float = option(0.1, "weight of the distance in the features of a pretrained network", least=0)
+    perceptual_network: str = option("efficientnet-lite0", "or vgg16:FILE, torchvision's weights")
+    perceptual_side: int = option(0, "pixels that pictures are shrunk to for it; 0: as they are", least=0)
+    adversarial: str = option("non-saturating", "adversarial loss", choices=("non-saturating", "hinge", "wasserstein"))
+    adversarial_weight: float = option(0.0, "its weight; 0: no discriminator at all", least=0)
+    adversarial_from: int = option(0, "step at which it begins", least=0)
+    r1_gamma: float = option(10.0, "weight of the masked R1 penalty", least=0)
+    r1_every: int = option(16, "steps from one R1 penalty to the next, which then counts so many times", least=1)
+    gradient_penalty: float = option(10.0, "lambda of the Wasserstein loss's gradient penalty", least=0)
+    path_length: float = option(0.0, "weight of the path-length penalty; 0: none", least=0)
+    path_length_every: int = option(8, "steps from one to the next", least=1)
 
 
 @dataclass(frozen=True)
 class OptimiserSection:
-    learning_rate: float = _option(1e-3, "of Adam, for the generator", least=0)
-    discriminator_learning_rate: float = _option(1e-3, "of Adam, for the discriminator", least=0)
-    beta1: float = _option(0.0, "decay of Adam's first moment, below 1", least=0)
-    beta2: float = _option(0.99, "decay of Adam's second moment, below 1", least=0)
-    schedule: str = _option("constant", "of both learning rates; cosine ends at 0", choices=("constant", "cosine"))
-    warmup: int = _option(0, "steps over which the learning rates grow from 0", least=0)
-    ema_pictures: int = _option(10_000, "half-life of the averaged weights, in pictures", least=0)
-    ema_warmup: float = _option(0.05, "and at most this share of the pictures seen so far", least=0)
+    learning_rate: float = option(1e-3, "of Adam, for the generator", least=0)
+    discriminator_learning_rate: float = option(1e-3, "of Adam, for the discriminator", least=0)
+    beta1: float = option(0.0, "decay of Adam's first moment, below 1", least=0)
+    beta2: float = option(0.99, "decay of Adam's second moment, below 1", least=0)
+    schedule: str = option("constant", "of both learning rates; cosine ends at 0", choices=("constant", "cosine"))
+    warmup: int = option(0, "steps over which the learning rates grow from 0", least=0)
+    ema_pictures: int = option(10_000, "half-life of the averaged weights, in pictures", least=0)
+    ema_warmup: float = option(0.05, "and at most this share of the pictures seen so far", least=0)
 
 
 @dataclass(frozen=True)
 class LoopSection:
-    steps: int = _option(100_000, "steps in all", least=1)
-    batch: int = _option(8, "pictures a forward pass and process", least=1)
-    accumulate: int = _option(1, "forward passes a step", least=1)
-    seed: int = _option(0, "of everything random", least=0)
-    autocast: bool = _option(True, "convolutions and products in bfloat16")
-    channels_last: bool = _option(True, "memory layout of the feature maps")
-    kernels: str = _option("auto", "of the generator on CUDA", choices=("reference", "triton", "auto"))
-    deterministic: bool = _option(False, "on CUDA, only algorithms that give the same bits every time")
+    steps: int = option(100_000, "steps in all", least=1)
+    batch: int = option(8, "pictures a forward pass and process", least=1)
+    accumulate: int = option(1, "forward passes a step", least=1)
+    seed: int = option(0, "of everything random", least=0)
+    autocast: bool = option(True, "convolutions and products in bfloat16")
+    channels_last: bool = option(True, "memory layout of the feature maps")
+    kernels: str = option("auto", "of the generator on CUDA", choices=("reference", "triton", "auto"))
+    deterministic: bool = option(False, "on CUDA, only algorithms that give the same bits every time")
 
 
 @dataclass(frozen=True)
 class RunSection:
     """What changes no number of the result, and so may change when a run goes on."""
 
-    device: str = _option("auto", "auto takes cuda where there is one", choices=("auto", "cpu", "cuda"))
-    workers: int = _option(2, "processes that load pictures, beside each training process; 0: none", least=0)
-    max_minutes: float = _option(0.0, "of this session, which then saves and stops; 0: no limit", least=0)
-    max_steps: int = _option(0, "step at which this session saves and stops; 0: no limit", least=0)
-    log_every: int = _option(10, "steps from one line of the journal to the next", least=1)
-    save_every: int = _option(500, "steps from one checkpoint to the next", least=1)
-    grid_every: int = _option(500, "steps from one sheet of pictures to the next", least=1)
-    keep: int = _option(3, "checkpoints that are kept", least=1)
-    tensorboard: bool = _option(False, "also write TensorBoard's files")
+    device: str = option("auto", "auto takes cuda where there is one", choices=("auto", "cpu", "cuda"))
+    workers: int = option(2, "processes that load pictures, beside each training process; 0: none", least=0)
+    max_minutes: float = option(0.0, "of this session, which then saves and stops; 0: no limit", least=0)
+    max_steps: int = option(0, "step at which this session saves and stops; 0: no limit", least=0)
+    log_every: int = option(10, "steps from one line of the journal to the next", least=1)
+    save_every: int = option(500, "steps from one checkpoint to the next", least=1)
+    grid_every: int = option(500, "steps from one sheet of pictures to the next", least=1)
+    keep: int = option(3, "checkpoints that are kept", least=1)
+    tensorboard: bool = option(False, "also write TensorBoard's files")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
+    masks: MaskConfig = PUBLISHED
     loss: LossSection = LossSection()
     optimiser: OptimiserSection = OptimiserSection()
     loop: LoopSection = LoopSection()
@@ -112,9 +109,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse what no run can be: UsageError names the field, the value and the limit."""
         for section in fields(self):
-            values = getattr(self, section.name)
-            for option in fields(values):
-                _check(f"{section.name}.{option.name}", getattr(values, option.name), option.metadata)
+            check_options(getattr(self, section.name), section.name)
         for name in ("beta1", "beta2"):
             if getattr(self.optimiser, name) >= 1:
                 raise UsageError("config", f"optimiser.{name} is {getattr(self.optimiser, name)}; below 1 is needed")
@@ -154,10 +149,10 @@ def load_config(file: Path | None, overrides: Iterable[str] = ()) -> TrainConfig
     values = _read(file) if file else {}
     for text in overrides:
         name, equals, value = text.partition("=")
-        section, dot, option = name.strip().partition(".")
+        section, dot, key = name.strip().partition(".")
         if not equals or not dot:
             raise UsageError("config", f"{shown(text)} is no override; SECTION.FIELD=VALUE is needed")
-        values.setdefault(section, {})[option] = _Text(value.strip())
+        values.setdefault(section, {})[key] = _Text(value.strip())
     sections = {section.name: section.default for section in fields(TrainConfig)}
     made = {name: _section(name, _named(name, sections, "section"), given) for name, given in values.items()}
     return TrainConfig(**made)
@@ -181,7 +176,7 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _section(name: str, default: Any, given: dict[str, Any]) -> Any:
-    options = {option.name: getattr(default, option.name) for option in fields(default)}
+    options = {entry.name: getattr(default, entry.name) for entry in fields(default)}
     typed = {}
     for key, value in given.items():
         typed[key] = _typed(f"{name}.{key}", value, type(_named(key, options, f"field of [{name}]")))
@@ -210,21 +205,14 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     raise UsageError("config", f"{name} is {shown(value)}; {words[kind]} is needed")
 
 
-def _check(name: str, value: Any, limits: Any) -> None:
-    if limits["choices"] and value not in limits["choices"]:
-        raise UsageError("config", f"{name} is {shown(value) or 'missing'}; one of {', '.join(limits['choices'])}")
-    if limits["least"] is not None and not limits["least"] <= value < math.inf:
-        raise UsageError("config", f"{name} is {value}; a number of at least {limits['least']} is needed")
-
-
 def to_toml(config: TrainConfig) -> str:
     """The configuration as a file that `load_config` takes, each field with its meaning."""
     lines = []
     for section in fields(config):
         lines.append(f"[{section.name}]")
         values = getattr(config, section.name)
-        for option in fields(values):
-            setting = f"{option.name} = {json.dumps(getattr(values, option.name))}"
-            lines.append(f"{setting:40} # {option.metadata['what']}")
+        for entry in fields(values):
+            setting = f"{entry.name} = {json.dumps(getattr(values, entry.name))}"
+            lines.append(f"{setting:40} # {entry.metadata['what']}")
         lines.append("")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from cmgan.errors import UsageError
 from cmgan.train.config import TrainConfig
 from cmgan.train.data.pictures import Pictures, open_pictures
 from cmgan.train.data.samples import TrainingSet
+from cmgan.train.masks.config import MaskConfig
 from cmgan.train.masks.draw import draw_mask
 from cmgan.train.masks.segments import Segments
 from cmgan.train.masks.silhouettes import Silhouettes, silhouettes_from
@@ -29,8 +30,8 @@ def open_inputs(config: TrainConfig) -> tuple[TrainingSet, str]:
     data, resolution = config.data, PRESETS[config.model.preset].resolution
     pictures = _pictures(config)
     folder = Path(data.silhouettes) if data.silhouettes else None
-    shapes = silhouettes_from(folder, pictures if data.annotations else None)
-    mask = partial(_mask, kind=data.masks, silhouettes=shapes)
+    shapes = silhouettes_from(folder, pictures if data.annotations else None, config.masks)
+    mask = partial(_mask, kind=data.masks, silhouettes=shapes, numbers=config.masks)
     seed = config.loop.seed
     samples = TrainingSet(pictures, resolution, seed, mask, smallest_crop=data.smallest_crop, bad=data.bad_pictures)
     return samples, pictures.fingerprint
@@ -48,6 +49,12 @@ def _pictures(config: TrainConfig) -> Pictures | ProceduralPictures:
 
 
 def _mask(
-    rng: np.random.Generator, resolution: int, segments: Segments | None, *, kind: str, silhouettes: Silhouettes
+    rng: np.random.Generator,
+    resolution: int,
+    segments: Segments | None,
+    *,
+    kind: str,
+    silhouettes: Silhouettes,
+    numbers: MaskConfig,
 ) -> np.ndarray:
-    return draw_mask(rng, resolution, kind, segments, silhouettes)
+    return draw_mask(rng, resolution, kind, segments, silhouettes, numbers)

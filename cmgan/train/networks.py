@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
 from cmgan.kernels import use
+from cmgan.model.decoder import Cascade
 from cmgan.model.discriminator import Discriminator
 from cmgan.model.generator import Generator
 from cmgan.model.weights import load_generator
 from cmgan.train.config import OptimiserSection, TrainConfig
+
+_FIRST_RGB = 0.1  # what to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1]
 
 Tensors = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -92,7 +95,11 @@ def _generator(config: TrainConfig) -> Generator:
     """The network of the preset, initialised for training or with the weights of `model.start`."""
     preset = PRESETS[config.model.preset]
     if not config.model.start:
-        return Generator(preset)
+        generator = Generator(preset)
+        for module in generator.modules():
+            if isinstance(module, Cascade):
+                module.rgb.weight.data.mul_(_FIRST_RGB)
+        return generator
     generator = load_generator(Path(config.model.start)).generator
     if generator.config != preset:
         message = f"is a {generator.config.name}; model.preset is {preset.name}"

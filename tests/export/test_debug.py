@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from cmgan.cli.main import run
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.cases import parity_cases, stacked
 from cmgan.export.debug import check_debuggable, divergence_of_file, first_divergence
@@ -118,7 +119,7 @@ def test_graphs_without_common_names():
 
 
 @pytest.mark.check
-def test_a_file_is_compared_with_the_model_that_it_was_made_of(tiny_artefact, reference, tmp_path):
+def test_a_file_is_compared_with_the_model_that_it_was_made_of(tiny_artefact, reference, tmp_path, capfd):
     source = Source(resolve("tiny-64"))
     assert divergence_of_file(tiny_artefact, source) is None
     faulty = _copy(reference)
@@ -127,6 +128,8 @@ def test_a_file_is_compared_with_the_model_that_it_was_made_of(tiny_artefact, re
     onnx.save(faulty, tmp_path / "model.onnx")
     found = divergence_of_file(tmp_path / "model.onnx", source)
     assert found is not None and found.node == node.name
+    assert run(["check", str(tmp_path / "model.onnx"), "--debug-layers", "--model", "tiny-64"]) == 7
+    assert f"{node.name} (Conv) is the first node that diverges" in capfd.readouterr().err
     entry = next(p for p in faulty.metadata_props if p.key == "cmgan.weights_sha256")
     entry.value = '"0"'
     onnx.save(faulty, tmp_path / "model.onnx")

@@ -41,6 +41,23 @@ def test_a_run_leaves_what_it_should(whole):
         assert sheet.size == (3 * 66 + 2, 4 * 66 + 2)  # pictures of 64 pixels, two between them
 
 
+def test_tensorboard_reads_the_numbers_of_the_journal_and_the_pictures(tmp_path):
+    """Of a run that was stopped and went on: its own reader finds each step once."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, settings = tmp_path / "run", ("run.tensorboard=true", "run.log_every=1", "loop.steps=3")
+    train(small(*settings, "run.max_steps=2"), run, ALONE)
+    train(small(*settings), run, ALONE)
+    board = EventAccumulator(str(run / "tensorboard"))
+    board.Reload()
+    for name in ("l1_hole", "generator_gradient"):
+        read = [(event.step, event.value) for event in board.Scalars(name)]
+        assert read == [(line["step"], pytest.approx(line[name])) for line in journal(run)]  # it keeps float32
+    shown = board.Images("pictures")
+    assert [event.step for event in shown] == [2, 3]
+    assert (shown[0].width, shown[0].height) == (3 * 66 + 2, 4 * 66 + 2)
+
+
 def test_the_averaged_weights_are_a_trained_model(whole):
     model = load_generator(whole / "ema")
     assert model.trained and model.licence == "not stated"

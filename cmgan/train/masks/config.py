@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cmgan.errors import UsageError
+from cmgan.train.option import check_options, option
 
 MODES = ("objects", "free-form", "rectangles")  # what an object-aware mask is made of
 _REFERENCE = 512  # the resolution that numbers in pixels refer to
@@ -19,40 +20,36 @@ class MaskConfig:
         UsageError: a share outside [0, 1], a negative number, a smallest value above its largest, no weight at all.
     """
 
-    object_weight: float = 45  # of the three modes
-    free_form_weight: float = 45
-    rectangle_weight: float = 10
-    smallest_hole: float = 0.05  # share of the picture
-    largest_hole: float = 0.99
-    redraws: int = 50  # then one plain rectangle
-    second_silhouette: float = 0.5  # probability
-    shifted: float = 0.8  # probability
-    max_shift: int = 192  # pixels, each way in x and in y
-    dilation: int = 20  # steps of a 4-neighbour cross
-    smallest_thing: float = 0.01  # share of its picture from which on a thing serves as a silhouette
-    small_rectangles: int = 9  # at most; sides below half the picture's
-    large_rectangles: int = 4  # at most; sides below the picture's
-    strokes: int = 19  # at most
-    min_segments: int = 4  # of a stroke
-    max_segments: int = 17
-    min_width: int = 12  # pixels, of a stroke
-    max_width: int = 48
-    thing_covered: float = 0.5  # a thing covered by more than this share leaves the hole
-    min_erosion: int = 2  # pixels by which it is made smaller first
-    max_erosion: int = 4
+    object_weight: float = option(45.0, "of object masks among the three modes", least=0)
+    free_form_weight: float = option(45.0, "of free-form masks", least=0)
+    rectangle_weight: float = option(10.0, "of rectangles", least=0)
+    smallest_hole: float = option(0.05, "least share of the picture", least=0, most=1)
+    largest_hole: float = option(0.99, "largest share of the picture", least=0, most=1)
+    redraws: int = option(50, "of a mask beyond these shares; then it is one plain rectangle", least=0)
+    second_silhouette: float = option(0.5, "probability of a second object", least=0, most=1)
+    shifted: float = option(0.8, "probability of a shift", least=0, most=1)
+    max_shift: int = option(192, "pixels, each way in x and in y", least=0)
+    dilation: int = option(20, "pixels by which objects grow, steps of a 4-neighbour cross", least=0)
+    smallest_thing: float = option(0.01, "share of its picture from which on a thing is an object", least=0, most=1)
+    small_rectangles: int = option(9, "most of them; sides below half the picture's", least=0)
+    large_rectangles: int = option(4, "most of them; sides below the picture's", least=0)
+    strokes: int = option(19, "most of them", least=0)
+    min_segments: int = option(4, "of a stroke", least=0)
+    max_segments: int = option(17, "of a stroke", least=0)
+    min_width: int = option(12, "pixels, of a stroke", least=0)
+    max_width: int = option(48, "pixels, of a stroke", least=0)
+    thing_covered: float = option(0.5, "a thing of which more than this share is covered is spared", least=0, most=1)
+    min_erosion: int = option(2, "pixels by which it is made smaller first", least=0)
+    max_erosion: int = option(4, "pixels by which it is made smaller first", least=0)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            share = name in _SHARES
-            if not 0 <= value <= (1 if share else float("inf")):
-                needed = "a share from 0 to 1" if share else "a number of at least 0"
-                raise UsageError("mask_config", f"{name} is {value}; {needed} is needed")
+        check_options(self, "masks")
         for low, high in _ORDERED:
             if getattr(self, low) > getattr(self, high):
-                values = f"{low} is {getattr(self, low)} and {high} {getattr(self, high)}"
-                raise UsageError("mask_config", f"{values}; the first must not be above the second")
+                values = f"masks.{low} is {getattr(self, low)} and masks.{high} {getattr(self, high)}"
+                raise UsageError("config", f"{values}; the first must not be above the second")
         if not sum(self.weights):
-            raise UsageError("mask_config", "all three weights are 0; at least one must be above")
+            raise UsageError("config", "the three weights of [masks] are 0; at least one must be above")
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -60,7 +57,6 @@ class MaskConfig:
         return self.object_weight, self.free_form_weight, self.rectangle_weight
 
 
-_SHARES = ("smallest_hole", "largest_hole", "second_silhouette", "shifted", "smallest_thing", "thing_covered")
 _ORDERED = (
     ("smallest_hole", "largest_hole"),
     ("min_segments", "max_segments"),

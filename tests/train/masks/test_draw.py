@@ -179,10 +179,10 @@ def test_pixels_scale_with_the_resolution():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"shifted": 1.5}, "shifted is 1.5; a share from 0 to 1 is needed"),
-        ({"dilation": -1}, "dilation is -1; a number of at least 0 is needed"),
-        ({"min_width": 50}, "min_width is 50 and max_width 48; the first must not be above the second"),
-        ({"object_weight": 0, "free_form_weight": 0, "rectangle_weight": 0}, "all three weights are 0"),
+        ({"shifted": 1.5}, "masks.shifted is 1.5; a number of 0 to 1 is needed"),
+        ({"dilation": -1}, "masks.dilation is -1; a number of at least 0 is needed"),
+        ({"min_width": 50}, "masks.min_width is 50 and masks.max_width 48; the first must not be above the second"),
+        ({"object_weight": 0, "free_form_weight": 0, "rectangle_weight": 0}, r"the three weights of \[masks\] are 0"),
     ],
 )
 def test_numbers_that_make_no_sense(change, words):
