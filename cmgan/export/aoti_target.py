@@ -48,7 +48,7 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
     _check_compiler()
     pipeline = options.graph.pipeline
     progress("tracing the network")
-    lowered = _on_device(Lowered(source.generator, pipeline, options.graph.fft), options.device)
+    lowered = _on_device(Lowered(source.generator, pipeline, options.graph.fft, "convolutions"), options.device)
     program = _traced(lowered)
     if options.precision == "bf16":
         multiply_in_bfloat16(program.graph)

@@ -26,7 +26,8 @@ class Lowered(nn.Module):
     image float32 (N, 3, R, R) in [-1, 1], mask float32 (N, 1, R, R), 1 in the hole. `fft` "matmul" writes the Fourier
     transforms as products with constant matrices, "dft" leaves them to the exporter. `forms` chooses between equals:
     "products" of channels by positions where that saves changes of layout, and upsampling in phases (ONNX Runtime);
-    "convolutions", which let a runtime keep its maps in NHWC throughout, and bilinear interpolation (OpenVINO).
+    "convolutions", which let a runtime keep its maps in NHWC throughout, and bilinear interpolation (OpenVINO,
+    AOTInductor).
     """
 
     def __init__(self, generator: Generator, pipeline: str, fft: str, forms: str = "products") -> None:
