@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def joined_world(device: str) -> Iterator[World]:
         yield World(rank, size, here)
     finally:
         if size > 1:
+            gc.collect()  # of what holds the group in cycles: its threads must end before the interpreter does
             dist.destroy_process_group()
 
 

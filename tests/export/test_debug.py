@@ -19,8 +19,6 @@ from cmgan.export.source import Source
 from cmgan.export.tolerances import NODE_SNR
 from cmgan.model.weights import resolve
 
-pytest.importorskip("polygraphy", reason="--debug-layers is Polygraphy's comparator")
-
 LIMIT = NODE_SNR["fp32"]
 
 
