@@ -128,9 +128,9 @@ def engine_from_onnx(
     """
     monitor = new_monitor(trt, lambda step: progress(f"{TITLES[options.format]}: {step}"))
     with ThreadPoolExecutor(1) as pool:  # native code would swallow a Ctrl-C that arrives in one of its callbacks
-        work = pool.submit(_build_engine, trt, model, options, targets, monitor)
+        pool.submit(int).result()  # a Ctrl-C while its thread starts would leave the pool without knowing of it
         try:
-            return work.result()
+            return pool.submit(_build_engine, trt, model, options, targets, monitor).result()
         except BaseException:
             monitor.go_on = False
             raise

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
-import time
 
 import numpy as np
 import onnx
@@ -22,6 +19,7 @@ from cmgan.export.onnx import OnnxOptions
 from cmgan.export.options import ExportOptions
 from cmgan.export.source import Source
 from cmgan.export.tensorrt import (
+    _build_engine,
     engine_from_onnx,
     find_place,
     gpu_here,
@@ -83,19 +81,13 @@ def test_options_reach_the_builder(small):
     assert _built(small, ExportOptions(format="trt-rtx", target=("sm_89",), batch_max=4)) != plain
 
 
-def test_ctrl_c_stops_the_build(small):
-    asked, said = list[str](), list[str]()
-
-    def interrupted(step: str) -> None:
-        if not asked:  # once: TensorRT-RTX may call from several threads
-            asked.append(step)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)  # the main thread is told meanwhile
-        said.append(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        _built(small, progress=interrupted)
-    whole: list[str] = []
+def test_a_build_that_is_told_to_stop_stops(small):
+    """What Ctrl-C does: the monitor says no at the first step."""
+    said, whole = list[str](), list[str]()
+    monitor = new_monitor(tensorrt_rtx, said.append)
+    monitor.go_on = False
+    with pytest.raises(ModelError):
+        _build_engine(tensorrt_rtx, small, RTX, RTX.target, monitor)
     _built(small, progress=whole.append)
     assert 0 < len(said) < len(whole)
 
