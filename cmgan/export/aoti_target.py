@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from pathlib import Path
 
@@ -36,7 +37,6 @@ _CONFIG = {
 }
 # In bf16 these compute on maps, with sums in fp32. Vectors (codes, styles, demodulation) stay in fp32.
 _PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.matmul.default, torch.ops.aten.linear.default)
-_MAP_RANK = 3  # values of this rank and more are maps
 
 
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:
@@ -91,7 +91,7 @@ def _traced(lowered: Lowered) -> torch.export.ExportedProgram:
 
 def multiply_in_bfloat16(graph: torch.fx.Graph) -> None:
     """Cast what convolutions and products of maps take to bfloat16, and what they give back to float32, in place."""
-    for node in [n for n in graph.nodes if n.target in _PRODUCTS and n.meta["val"].dim() >= _MAP_RANK]:
+    for node in [n for n in graph.nodes if n.target in _PRODUCTS and math.prod(n.meta["val"].shape[2:]) > 1]:
         with graph.inserting_before(node):
             node.args = torch.fx.map_arg(node.args, lambda value: _cast(graph, value, torch.bfloat16))
         with graph.inserting_after(node):

@@ -15,6 +15,7 @@ from cmgan.model.decoder import Cascade, Given, SpatialBlock
 from cmgan.model.functional import (
     ACTIVATION_SPACE,
     CLAMP,
+    DEMODULATION_EPSILON,
     GAIN,
     SLOPE,
     Modulated,
@@ -26,6 +27,7 @@ from cmgan.model.functional import (
 )
 
 _LEAST_STYLE = 1e-8  # styles smaller than this are not made larger
+_BILINEAR = torch.tensor([[1.0, 3.0, 0.0], [0.0, 3.0, 1.0]]) / 4  # the FIR at even and at odd positions
 
 
 def lower_cascade(cascade: Cascade, forms: str) -> None:
@@ -70,16 +72,40 @@ _UPSAMPLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _modulated_layer(x: Tensor, modulated: Modulated, addend: Tensor | None, *, up: bool, forms: str) -> Tensor:
-    """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`.
-
-    The style's maximum goes around the convolution, so that nothing overflows in half precision.
-    """
+    """`functional.modulated_layer` in activation space; the bias and the residual or noise come times `GAIN`."""
     weight, style, bias = modulated
-    largest = style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
-    y = x * (style / largest)[:, :, None, None]
+    before, after = _FACTORS[forms](weight, style)
+    y = x * before
     y = _UPSAMPLING[forms](y, weight) if up else F.conv2d(y, weight, padding=1)
-    y = y * (demodulation(weight, style) * (largest * GAIN))[:, :, None, None] + bias[:, None, None]
+    y = y * after + bias[:, None, None]
     return _activate(y if addend is None else y + addend)
+
+
+def _factors_by_product(weight: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """What a modulated convolution's input and output are multiplied by, (N, Ci, 1, 1) and (N, Co, 1, 1); the second
+    one times `GAIN`. The style's maximum goes around the convolution, whose input then fits half precision, and int8
+    ranges whatever the code is."""
+    largest = style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
+    factors = style / largest, demodulation(weight, style) * (largest * GAIN)
+    return factors[0][:, :, None, None], factors[1][:, :, None, None]
+
+
+def _factors_by_convolution(weight: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """The same. As the result of a convolution the second one is in NHWC, like the maps; where most of what a product
+    of maps takes is not, OpenVINO turns the maps over, and back."""
+    style = style[:, :, None, None]
+    largest = style.abs().amax(1, keepdim=True).clamp_min(_LEAST_STYLE)
+    scale = style / largest
+    squares = F.pad(weight.square().sum((2, 3), keepdim=True), (0, 0, 0, 0, 0, 1), value=DEMODULATION_EPSILON)
+    energy = F.conv2d(torch.cat([scale, 1 / largest], 1).square(), squares / GAIN**2)
+    return scale, energy.rsqrt()
+
+
+# The factors of modulated convolutions by the forms of a graph.
+_FACTORS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "products": _factors_by_product,
+    "convolutions": _factors_by_convolution,
+}
 
 
 def _global_layers(
@@ -98,15 +124,16 @@ def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, *, forms: st
 
 
 def _upsample(x: Tensor) -> Tensor:
-    """`functional.upsample` as what it is: bilinear interpolation, with zeros around the picture."""
-    y = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)
-    return y[:, :, 2:-2, 2:-2]
+    """`functional.upsample` in phases: one convolution gives the four pixels that stand for each."""
+    channels, taps = x.shape[1], _BILINEAR.to(x)
+    phases = torch.einsum("ah,bw->abhw", taps, taps).flatten(0, 1)  # (4, 3, 3)
+    alone = torch.eye(channels, dtype=x.dtype, device=x.device)[:, None, :, None, None]
+    return F.pixel_shuffle(F.conv2d(x, (alone * phases[:, None]).flatten(0, 1), padding=1), 2)
 
 
 def _ops(forms: str) -> Ops:
     layers, rgb = partial(_global_layers, forms=forms), partial(_to_rgb, forms=forms)
-    ops = replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb)
-    return replace(ops, upsample=_upsample) if forms == "convolutions" else ops
+    return replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb, upsample=_upsample)
 
 
 # What the lowered decoder calls, by the forms of the graph: see `cmgan.export.lowering.Lowered`.
@@ -135,7 +162,8 @@ class LoweredSpatialBlock(nn.Module):
         hidden = _activate(self.affine_hidden(x))
         scale = self._map(hidden, self.affine_out.weight, self.alpha(g) + self.affine_out.bias)
         shift = self._map(hidden, self.affine_shift.weight, self.affine_shift.bias)
-        demodulation = demodulation_of_energy(self.second.weight, (scale * scale).mean((2, 3))) * GAIN
+        energy = torch.linalg.vector_norm(scale, dim=3).square().mean(2) / scale.shape[3]  # one pass over the map
+        demodulation = demodulation_of_energy(self.second.weight, energy) * GAIN
         z = self.second(y * scale) * demodulation[:, :, None, None]
         return _activate(z + self.get_buffer("second_noise") + shift)  # the sum fuses into the convolution of `shift`
 

@@ -25,9 +25,9 @@ class Lowered(nn.Module):
     `pipeline` "full" takes and gives bytes (`cmgan.model.pipeline.inpaint_bytes`), "core" is the network alone:
     image float32 (N, 3, R, R) in [-1, 1], mask float32 (N, 1, R, R), 1 in the hole. `fft` "matmul" writes the Fourier
     transforms as products with constant matrices, "dft" leaves them to the exporter. `forms` chooses between equals:
-    "products" of channels by positions where that saves changes of layout, and upsampling in phases (ONNX Runtime);
-    "convolutions", which let a runtime keep its maps in NHWC throughout, and bilinear interpolation (OpenVINO,
-    AOTInductor).
+    "products" of channels by positions where that saves changes of layout, upsampling convolutions in phases, and
+    styles that fit half precision (ONNX Runtime, TensorRT); "convolutions", which let a runtime keep its maps in NHWC
+    throughout (OpenVINO, AOTInductor).
     """
 
     def __init__(self, generator: Generator, pipeline: str, fft: str, forms: str = "products") -> None:

@@ -20,7 +20,7 @@ HALF_TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 # What stays in float32: the pipeline around the network, and to-RGB with its sums, which nothing demodulates or clamps.
 # Vectors (the codes, the mapping, styles, demodulation) do too: they cost nothing, and their squares overflow.
 _KEPT_SCOPES = re.compile(r"(pipeline|generator)/")
-_KEPT_OPERATORS = frozenset({"Pow", "ReduceMean", "Softmax"})
+_KEPT_OPERATORS = frozenset({"Pow", "ReduceL2", "ReduceMean", "Softmax"})
 _BF16_OPSET = 22  # convolutions take bf16 from here on
 _MAP_RANK = 3  # values of this rank and more are maps
 
@@ -71,7 +71,7 @@ def _raise_opset(model: onnx.ModelProto) -> None:
 
 
 def _may_be_half(node: onnx.NodeProto, static: StaticValues) -> bool:
-    if _KEPT_SCOPES.match(node.name) or node.op_type in _KEPT_OPERATORS or _is_square(node):
+    if _KEPT_SCOPES.match(node.name) or node.op_type in _KEPT_OPERATORS:
         return False
     if node.op_type == "Cast":
         return False
@@ -79,10 +79,6 @@ def _may_be_half(node: onnx.NodeProto, static: StaticValues) -> bool:
         static.element_type(name) == TensorProto.FLOAT and len(static.shape(name) or ()) >= _MAP_RANK
         for name in node.output
     )
-
-
-def _is_square(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Mul" and node.input[0] == node.input[1]
 
 
 class _Halves:

@@ -51,19 +51,17 @@ def test_the_checker_accepts_it_and_convolutions_are_in_half(source, precision, 
     model = source.graph(OnnxOptions(precision=precision))
     onnx.checker.check_model(model, full_check=True)
     types = _types(model)
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert convolutions
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv" and "generator/" not in node.name]
+    assert convolutions  # those in the generator's own scope upsample the RGB
     assert all(types[name] == kind for node in convolutions for name in node.input)
 
 
 def test_what_the_range_needs_stays_in_fp32(half):
     types = _types(half)
     for node in half.graph.node:
-        vector = node.op_type in ("Gemm", "Sqrt", "Reciprocal", "Pow", "ReduceMean")
+        vector = node.op_type in ("Gemm", "Sqrt", "Reciprocal", "Pow", "ReduceL2", "ReduceMean")
         if vector or node.name.startswith(("pipeline/", "generator/")):  # to-RGB and the pictures stand there
             assert types.get(node.output[0]) != TensorProto.FLOAT16, node.name
-    squares = [node for node in half.graph.node if node.op_type == "Mul" and node.input[0] == node.input[1]]
-    assert squares and all(types[node.output[0]] == TensorProto.FLOAT for node in squares)
 
 
 def test_inputs_outputs_and_names_stay(half, traced):
@@ -114,7 +112,7 @@ def test_kept_layers_stay_in_fp32(traced):
     types = _types(kept)
     for node in kept.graph.node:
         if node.op_type == "Conv":
-            wanted = "encoder.blocks.1" in node.name or "attention" in node.name
+            wanted = any(name in node.name for name in ("encoder.blocks.1", "attention", "generator/"))
             assert (types[node.output[0]] == TensorProto.FLOAT) == wanted, node.name
 
 
