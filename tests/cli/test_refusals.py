@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,9 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorrt_rtx
 from PIL import Image
 
+from cmgan.export.tensorrt import gpu_here
+from cmgan.runtime.cuda import Gpu
+
 REPOSITORY = Path(__file__).parents[2]
+
+without_gpu = pytest.mark.skipif(isinstance(gpu_here(), Gpu), reason="about machines without a GPU")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +224,19 @@ def test_missing_device(refused, photo, mask, tiny_artefact):
     for device in ("cuda:99", "tpu"):
         ending = refused(5, "inpaint", photo, mask, "--model", tiny_artefact, "--device", device)
         assert ending.slug == "device" and device in ending.err
+
+
+@without_gpu
+def test_tensorrt_builds_where_the_gpu_is(refused, tmp_path, monkeypatch):
+    arguments = "export", "--format", "trt", "--model", "tiny-64", "-o", tmp_path / "out"
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "pip install 'cmgan[trt]'" in refused(5, *arguments).err
+        # It installs from its maker's index alone; TensorRT-RTX, the same interface, takes its place.
+        monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
+    ending = refused(5, *arguments)
+    assert ending.slug == "no_gpu"
+    for instead in ("--format trt-rtx --target", "--format onnx"):
+        assert instead in ending.err
 
 
 def test_refusals_come_before_the_model(tmp_path, photo):
