@@ -5,6 +5,7 @@ Property tests draw the same examples on every machine and take the time they ne
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 # Before torch is loaded. Threads that wait actively make small networks ten times slower on a machine that is shared.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C, as do its children
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # openvino reports its import otherwise
 
 if HAS_TORCH := importlib.util.find_spec("torch") is not None:

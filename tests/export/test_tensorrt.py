@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -79,6 +82,27 @@ def test_options_reach_the_builder(small):
     both = ExportOptions(format="trt-rtx", target=("sm_89", "sm_120"))
     assert len(_built(small, both)) > len(plain), "code for two kinds of GPUs"
     assert _built(small, ExportOptions(format="trt-rtx", target=("sm_89",), batch_max=4)) != plain
+
+
+_BUILD = """
+import sys, tensorrt_rtx
+from cmgan.export.options import ExportOptions
+from cmgan.export.tensorrt import engine_from_onnx
+options = ExportOptions(format="trt-rtx", target=("sm_89",))
+model = open(sys.argv[1], "rb").read()
+engine_from_onnx(tensorrt_rtx, model, options, options.target, lambda step: print(step, flush=True))
+print("built", flush=True)
+"""
+
+
+def test_ctrl_c_stops_a_build(tiny_artefact):
+    command = [sys.executable, "-c", _BUILD, tiny_artefact]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as build:
+        assert build.stdout.readline().startswith("TensorRT-RTX: ")
+        build.send_signal(signal.SIGINT)
+        rest, errors = build.communicate(timeout=60)
+    assert build.returncode == -signal.SIGINT and errors.rstrip().endswith("KeyboardInterrupt")
+    assert "built" not in rest
 
 
 def test_a_build_that_is_told_to_stop_stops(small):
