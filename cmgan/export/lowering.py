@@ -43,12 +43,30 @@ class Lowered(nn.Module):
             assert isinstance(cascade, Cascade)
             lower_cascade(cascade, forms)
         self.generator.ops = LOWERED[forms]
+        if forms == "convolutions":
+            layers = self.generator.mapping.layers
+            self.generator.mapping.layers = nn.ModuleList(_ColumnProduct(layer) for layer in layers)
 
     def forward(self, image: Tensor, mask: Tensor, z: Tensor) -> tuple[Tensor, ...]:
         """The picture and the raw RGB (N, 3, R, R), or the raw RGB alone."""
         if self.pipeline == "full":
             return inpaint_bytes(self.generator, image, mask, z)
         return (self.generator(image, mask, z),)
+
+
+class _ColumnProduct(nn.Module):
+    """A `FullyConnected` layer whose first factor is the constant one: OpenVINO leaves such products in fp32 when it
+    computes in bf16, where rounding in the code w would shift the colours of the whole picture."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        """The gains of `layer` are in its weights already."""
+        super().__init__()
+        assert isinstance(layer, FullyConnected)
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs) -> (N, outputs)."""
+        return (self.weight @ x[..., None])[..., 0] + self.bias
 
 
 def fold_gains(generator: Generator) -> None:
