@@ -1,7 +1,7 @@
 """Runs exported OpenVINO files (IR) on the CPU. No torch.
 
-Compiled models are not cached: a cache holds native code's own data, would have to be guarded like an engine, and reading
-it takes half as long as compiling.
+Compiled models are not cached: a cache holds native code's own data, would have to be guarded like an engine and is
+larger than the weights; little time would be won.
 """
 
 from __future__ import annotations
