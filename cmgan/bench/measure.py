@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -136,7 +136,13 @@ def faster_form(settings: dict[str, Setting], arrays: Arrays, warmup: int) -> tu
 
 
 def take_turns(
-    contenders: Sequence[Contender], arrays: Arrays, *, calls: int, seconds: float, warmup: int
+    contenders: Sequence[Contender],
+    arrays: Arrays,
+    *,
+    calls: int,
+    seconds: float,
+    warmup: int,
+    after_turn: Callable[[], None] = lambda: None,
 ) -> list[list[float]]:
     """The seconds of at least `calls` calls of each contender, in blocks, one contender after the other.
 
@@ -156,6 +162,7 @@ def take_turns(
                 block.clear()
                 status = contender.status if "p50_ms" in contender.metrics else CANNOT
                 contender.stop(status, f"batch {len(arrays[0])}: {failure}")
+        after_turn()
     return times
 
 

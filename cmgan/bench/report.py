@@ -117,7 +117,7 @@ class Report:
             "Times are of whole calls, NumPy arrays in and out, rows taking turns. x torch: against the fastest fp32 "
             "PyTorch row.",
             f"of rate: {self.model['flops'] / 1e9:.1f} GFLOP a picture, by the rate of products of 2048 square "
-            f"matrices in this run ({rates or 'not measured'}).",
+            f"matrices between the turns ({rates or 'not measured'}).",
             f"The PyTorch rows run the modulated convolution in {self.settings['form']} space ({forms}).",
         ]
         ungated = [f"{row.name} ({row.precision})" for row in self.rows if row.gate == "none"]

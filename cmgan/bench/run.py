@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,12 +115,22 @@ def _check(contenders: Sequence[Contender], source: Source, progress: Progress) 
 def _measure(
     contenders: Sequence[Contender], request: BenchRequest, cases: list[Case], progress: Progress
 ) -> dict[str, float]:
-    """Latency and throughput of the rows that passed; the machine's rates, the better of before and after."""
-    before = _product_rates(contenders, request.device, progress)
+    """Latency and throughput of the rows that passed, and the machine's rates while the latencies were taken."""
     progress("measuring: batch 1")
     running = [c for c in contenders if c.running]
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+
+    def measure_products() -> None:
+        for dtype, rate in _product_rates(running, request.device).items():
+            rates[dtype].append(rate)
+
     times = take_turns(
-        running, stacked(cases[:1]), calls=request.iters, seconds=request.min_seconds, warmup=request.warmup
+        running,
+        stacked(cases[:1]),
+        calls=request.iters,
+        seconds=request.min_seconds,
+        warmup=request.warmup,
+        after_turn=measure_products,
     )
     for contender, seconds in zip(running, times, strict=True):
         if seconds:
@@ -128,17 +140,15 @@ def _measure(
     for batch in (n for n in request.batches if n > 1):
         calls = math.ceil(request.iters / (2 * batch))
         throughput(running, _batch(cases, batch), calls, request.min_seconds / 2, progress)
-    after = _product_rates(contenders, request.device, progress)
-    return {kind: max(rate, after.get(kind, 0.0)) for kind, rate in before.items()}
+    return {dtype: median(seen) for dtype, seen in rates.items()}
 
 
 def _batch(cases: list[Case], size: int) -> Arrays:
     return stacked([cases[i % len(cases)] for i in range(size)])
 
 
-def _product_rates(contenders: Iterable[Contender], device: str, progress: Progress) -> dict[str, float]:
+def _product_rates(contenders: Iterable[Contender], device: str) -> dict[str, float]:
     """GFLOP/s of a matrix product in each type that the running rows compute in, with the rows' threads."""
-    progress("measuring: matrix products")
     dtypes = dict.fromkeys(_DTYPES[c.precision] for c in contenders if c.running and c.precision in _DTYPES)
     pytorch = next((c for c in contenders if c.worker and c.kind.pytorch), None)
     if pytorch is None or pytorch.worker is None:

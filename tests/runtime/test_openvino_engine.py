@@ -37,7 +37,7 @@ def ir(artefact) -> tuple[bytes, bytes]:
 
 @pytest.fixture(scope="module")
 def batch():
-    return stacked(parity_cases(64, 64)[:2])
+    return stacked(parity_cases(64, 64)[:3])
 
 
 @pytest.fixture(scope="module")
