@@ -1,7 +1,7 @@
 """Runs exported OpenVINO files (IR) on the CPU. No torch.
 
 The graph's batch is open, but a model is compiled for one picture, and pictures run one by one: where all sizes are
-known OpenVINO plans its buffers ahead and lets them overlap, which saves an eighth of the time.
+known OpenVINO plans its buffers ahead, lets them overlap and writes kernels for them. Both time and memory are saved.
 
 Compiled models are not cached: a cache holds native code's own data, would have to be guarded like an engine and is
 larger than the weights; little time would be won.
