@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch._inductor
 from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.cpu_vec_isa import pick_vec_isa
 from torch._inductor.exc import InvalidCxxCompiler
 from torch._inductor.utils import fresh_cache
 from torch.export.pt2_archive._package import AOTICompiledModel
@@ -43,9 +44,9 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
     """Trace and compile.
 
     Raises:
-        MissingError: there is no C++ compiler, or no such device.
+        MissingError: there is no C++ compiler, or it cannot use this CPU's vectors, or there is no such device.
     """
-    _check_compiler()
+    _check_compiler(options.device)
     pipeline = options.graph.pipeline
     progress("tracing the network")
     lowered = _on_device(Lowered(source.generator, pipeline, options.graph.fft, "convolutions"), options.device)
@@ -64,12 +65,18 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
     )
 
 
-def _check_compiler() -> None:
+def _check_compiler(device: str) -> None:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         message = "--format aoti compiles C++ code, and there is no compiler: apt-get install g++"
         raise MissingError("compiler", message) from error
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if device == "cpu" and vectors != "DEFAULT" and not pick_vec_isa():
+        # PyTorch would go on without a word. The trial is also run in Python, with the path of this process.
+        message = f"PyTorch's trial program for {vectors} fails here, and code without vectors is slow"
+        advice = "install a newer g++ (CXX names it); no file beside your script may hide a module of Python's"
+        raise MissingError("compiler", f"{message}: {advice}")
 
 
 def _on_device(lowered: Lowered, device: str) -> Lowered:
