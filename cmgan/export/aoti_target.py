@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -72,7 +74,9 @@ def _check_compiler(device: str) -> None:
         message = "--format aoti compiles C++ code, and there is no compiler: apt-get install g++"
         raise MissingError("compiler", message) from error
     vectors = torch.backends.cpu.get_cpu_capability()
-    if device == "cpu" and vectors != "DEFAULT" and not pick_vec_isa():
+    with _own_cache():
+        usable = device != "cpu" or vectors == "DEFAULT" or pick_vec_isa()
+    if not usable:
         # PyTorch would go on without a word. The trial is also run in Python, with the path of this process.
         message = f"PyTorch's trial program for {vectors} fails here, and code without vectors is slow"
         advice = "install a newer g++ (CXX names it); no file beside your script may hide a module of Python's"
@@ -113,10 +117,16 @@ def _cast(graph: torch.fx.Graph, value: torch.fx.Node, to: torch.dtype) -> torch
     return cast
 
 
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """What the compiler leaves behind goes with a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
+        yield
+
+
 def _compiled(program: torch.export.ExportedProgram) -> bytes:
-    """The package. What the compiler leaves behind goes with a folder of its own."""
     file = io.BytesIO()
-    with quiet("torch"), tempfile.TemporaryDirectory(prefix="cmgan-aoti-") as folder, fresh_cache(dir=folder):
+    with quiet("torch"), _own_cache():
         torch._inductor.aoti_compile_and_package(program, package_path=file, inductor_configs=_CONFIG)
     return file.getvalue()
 
