@@ -24,12 +24,13 @@ class Worker:
 
     def __init__(self, setting: Setting) -> None:
         self._log = tempfile.TemporaryFile()
+        self._scratch = tempfile.TemporaryDirectory(prefix="cmgan-bench-")
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cmgan.bench.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=_environment(setting),
+                env=_environment(setting.threads, self._scratch.name),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -59,6 +60,7 @@ class Worker:
         self._process.kill()
         self._process.wait()
         self._log.close()
+        self._scratch.cleanup()
 
     def __enter__(self) -> Worker:
         return self
@@ -73,7 +75,7 @@ def child_environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _environment(setting: Setting) -> dict[str, str]:
-    """A child keeps to its threads, and compiles without what earlier runs left."""
-    compiled = str(setting.folder.parent / "compiled")
-    return child_environment() | {"OMP_NUM_THREADS": str(setting.threads), "TORCHINDUCTOR_CACHE_DIR": compiled}
+def _environment(threads: int, scratch: str) -> dict[str, str]:
+    """A child keeps to its threads, compiles without what earlier runs left, and leaves nothing, killed as it is."""
+    own = {"TMPDIR": scratch, "TORCHINDUCTOR_CACHE_DIR": str(Path(scratch) / "compiled")}
+    return child_environment() | own | {"OMP_NUM_THREADS": str(threads)}

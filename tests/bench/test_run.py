@@ -15,6 +15,7 @@ from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.cases import parity_cases, stacked
 from cmgan.model.count import count
+from cmgan.model.weights import resolve, save_generator
 from cmgan.runtime.formats import FORMATS
 
 QUICK = {"iters": 2, "min_seconds": 0.0, "warmup": 0, "threads": 1, "resolution": 64}
@@ -128,6 +129,15 @@ def test_missing_row_file_keeps_the_library_s_words(tmp_path):
     contender = Contender(KINDS["onnx"], Setting(tmp_path, tmp_path / "none.onnx", "activation", 1, "cpu"))
     start(contender, stacked(parity_cases(64, 64)[:1]))
     assert (contender.status, contender.reason) == ("cannot run", "no such file")
+
+
+@pytest.mark.check
+def test_a_compiled_row_leaves_nothing_beside_the_model(tmp_path):
+    model = tmp_path / "tiny"
+    save_generator(resolve("tiny-64").generator, model, trained=False, licence="MIT")
+    outcome = run_bench(BenchRequest(model=str(model), formats=("compile",), batches=(1,), **QUICK))
+    assert [row.status for row in outcome.report.rows] == ["measured"] * 2
+    assert list(tmp_path.iterdir()) == [model]
 
 
 @pytest.mark.check

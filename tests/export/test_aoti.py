@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cmgan.bench.request import BenchRequest
+from cmgan.bench.run import run_bench
 from cmgan.errors import MissingError, UsageError
 from cmgan.export import aoti_target
 from cmgan.export.artefact import export_model
@@ -143,6 +145,18 @@ def test_the_verdict_holds_again(packages, name):
     stored = json.loads(sidecar_of(packages / name).read_text())["verdict"]
     assert stored["values"] == "passed" and any("hot" in case for case in stored["cases"])
     assert check_artefact(packages / name)["values"] == "passed"
+
+
+@pytest.mark.check
+def test_a_bench_leaves_nothing_unpacked(packages, tmp_path, monkeypatch):
+    """Its processes are killed, and packages unpack themselves."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    request = BenchRequest(
+        artefacts=(packages / "fp32" / "model.pt2",), formats=("aoti",), batches=(1,), resolution=64, iters=1, warmup=0
+    )
+    assert [row.status for row in run_bench(request).report.rows] == ["measured"] * 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.check
