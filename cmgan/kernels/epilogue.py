@@ -11,10 +11,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import wrap_triton
 
 from cmgan.kernels.autograd import op
-from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile
+from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile, traceable
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate, filter_after_doubling
 
 
@@ -126,7 +125,7 @@ def _launch(
     noise = None if noise is None else noise.contiguous()
     shape = height, width, channels, step
     constants = {"SLOPE": SLOPE, "GAIN": GAIN, "CLAMP": CLAMP, "UP": up, "CHANNELS_LAST": last}
-    wrap_triton(epilogue_kernel)[grid](
+    traceable(epilogue_kernel)[grid](
         y, demod, bias, residual, noise, style, *shape, out, scaled, **constants, BP=positions, BC=block
     )
     return out, scaled

@@ -11,10 +11,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import wrap_triton
 
 from cmgan.kernels.autograd import op
-from cmgan.kernels.launch import check_operands
+from cmgan.kernels.launch import check_operands, traceable
 from cmgan.model.functional import DEMODULATION_EPSILON, demodulation
 
 BLOCK = 1024  # weights a step
@@ -97,7 +96,7 @@ def _fold_weights(packed: Tensor, rows: Tensor, styles: Tensor, shapes: list[int
     folded = torch.empty_like(packed)
     even = all(channels % 16 == 0 for _, channels, _, _ in _layers(shapes))
     longest = max(channels * size * size for _, channels, size, _ in _layers(shapes))
-    wrap_triton(fold_kernel)[(len(rows),)](
+    traceable(fold_kernel)[(len(rows),)](
         packed, rows, styles.contiguous(), folded, EPSILON=DEMODULATION_EPSILON, EVEN=even, LONGEST=longest, BLOCK=BLOCK
     )
     return folded

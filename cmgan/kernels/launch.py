@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
+from torch.library import wrap_triton
 
 from cmgan.errors import MissingError, UsageError
 
@@ -39,6 +41,11 @@ def check_operands(*tensors: Tensor | None) -> None:
             raise UsageError("dtype", f"the kernels take float32, float16 and bfloat16; this tensor is {x.dtype}")
         if x.dim() == 4 and x[0].numel() > LARGEST_SAMPLE:
             raise UsageError("too_large", f"{x[0].numel()} elements a sample; the limit is {LARGEST_SAMPLE}")
+
+
+def traceable(kernel: Any) -> Any:
+    """A kernel that torch.compile sees. Interpreted ones it cannot, and PyTorch before 2.13 refuses to wrap them."""
+    return kernel if INTERPRETED else wrap_triton(kernel)
 
 
 def is_channels_last(x: Tensor) -> bool:

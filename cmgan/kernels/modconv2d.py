@@ -14,12 +14,11 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import wrap_triton
 
 from cmgan.errors import UsageError
 from cmgan.kernels.autograd import op
 from cmgan.kernels.epilogue import activated, finished
-from cmgan.kernels.launch import check_operands, laid_out
+from cmgan.kernels.launch import check_operands, laid_out, traceable
 from cmgan.kernels.winners import Tile
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate
 
@@ -143,7 +142,7 @@ def _modconv2d(
     noise_step = 0 if noise is None or len(noise) == 1 else height * width
     noise = None if noise is None else noise.contiguous()
     positions, channels, depth, warps, stages = tile
-    wrap_triton(modconv2d_kernel)[
+    traceable(modconv2d_kernel)[
         (triton.cdiv(height * width, positions) * triton.cdiv(channels_out, channels), n)
     ](
         x, weight, style, demod, bias, residual, noise, height, width, channels_in, channels_out, noise_step, out,

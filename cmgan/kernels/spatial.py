@@ -11,11 +11,10 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import wrap_triton
 
 from cmgan.kernels.autograd import op
 from cmgan.kernels.epilogue import activated, before_activation, finished, raw_tile
-from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile
+from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile, traceable
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate
 
 
@@ -84,7 +83,7 @@ def _spatial_epilogue(
     demod = None if demod is None else demod.contiguous()
     vectors = demod, bias.contiguous(), noise.contiguous(), scale_map, alpha.contiguous()
     shape = height, width, channels, 0 if len(noise) == 1 else height * width
-    wrap_triton(spatial_kernel)[(tiles * triton.cdiv(channels, block), n)](
+    traceable(spatial_kernel)[(tiles * triton.cdiv(channels, block), n)](
         y, *vectors, *shape, scaled, sums,
         SLOPE=SLOPE, GAIN=GAIN, CLAMP=CLAMP, UP=up, CHANNELS_LAST=last, BP=positions, BC=block,
     )  # fmt: skip
