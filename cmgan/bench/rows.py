@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmgan.errors import MissingError
-from cmgan.export.tolerances import TOLERANCES
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.runtime.engine import Engine, EngineOptions
 from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine

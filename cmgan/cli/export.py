@@ -73,9 +73,9 @@ def export(
     name = model_or_default(model, res)
     try:
         from cmgan.export.artefact import check_folder, export_model
-        from cmgan.export.onnx import OnnxOptions
         from cmgan.export.options import ExportOptions
         from cmgan.export.source import Source
+        from cmgan.export.trace import OnnxOptions
         from cmgan.model.weights import resolve
     except ImportError as error:
         message = f"exporting needs {error.name}: pip install 'cmgan[export,{kind.extra}]'"
@@ -130,7 +130,7 @@ def lower(
     json: Json = None,
 ) -> None:
     """Rewrite the Fourier transforms (DFT nodes) of any ONNX file as products with constant matrices."""
-    from cmgan.export.fft_lowering import lower_file
+    from cmgan.export.fft.lowering import lower_file
 
     with terminal.progress("lowering"):
         report = lower_file(source, output, overwrite=overwrite, compare=compare)
@@ -155,7 +155,7 @@ def check(
     if debug_layers:
         _show_divergence(artefact, model_or_default(model, None))
         return
-    from cmgan.export.check import check_artefact
+    from cmgan.export.proof.check import check_artefact
     from cmgan.runtime.engine import EngineOptions
 
     verdict = check_artefact(artefact, EngineOptions(device=device, threads=threads))

@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "lower_fft": "cmgan.export.fft_lowering",
+    "lower_fft": "cmgan.export.fft.lowering",
     "export_model": "cmgan.export.artefact",
-    "compare": "cmgan.export.parity",
+    "compare": "cmgan.export.proof.parity",
 }
 
 __all__ = ["compare", "export_model", "lower_fft"]

@@ -8,11 +8,10 @@ from typing import Any
 
 import cmgan
 from cmgan.errors import MissingError
-from cmgan.export.candidate import Candidate, Progress
-from cmgan.export.cases import save_cases
-from cmgan.export.gate import prove
-from cmgan.export.onnx import RAW
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import RAW, Candidate, Progress
+from cmgan.export.proof.cases import save_cases
+from cmgan.export.proof.gate import prove
 from cmgan.export.source import Source
 from cmgan.files import atomic_files, check_target
 from cmgan.model.weights import LoadedModel

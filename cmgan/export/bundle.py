@@ -15,8 +15,8 @@ import torch
 from cmgan.errors import logger
 from cmgan.export.artefact import export_model
 from cmgan.export.compact import compact
-from cmgan.export.onnx import OnnxOptions
 from cmgan.export.source import Source
+from cmgan.export.trace import OnnxOptions
 from cmgan.files import atomic_folder, sha256
 from cmgan.model.weights import SHARD_LIMIT, load_generator, save_generator
 

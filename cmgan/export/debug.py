@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 
 from cmgan.errors import MissingError, ModelError, UsageError
-from cmgan.export.cases import parity_cases, stacked
-from cmgan.export.onnx import OnnxOptions, pipeline_of
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.proof.tolerances import NODE_SNR
 from cmgan.export.source import Source
 from cmgan.export.static_values import StaticValues
-from cmgan.export.tolerances import NODE_SNR
+from cmgan.export.trace import OnnxOptions, pipeline_of
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata

@@ -13,11 +13,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import NumbersError
-from cmgan.export.cases import Case, stacked
-from cmgan.export.gate import HOT_CASES
-from cmgan.export.onnx import pipeline_of, with_hot_weights
+from cmgan.export.proof.cases import Case, stacked
+from cmgan.export.proof.gate import HOT_CASES
+from cmgan.export.proof.tolerances import FP16_LIMIT
 from cmgan.export.static_values import StaticValues
-from cmgan.export.tolerances import FP16_LIMIT
+from cmgan.export.trace import pipeline_of, with_hot_weights
 from cmgan.model.generator import Generator
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from cmgan.export.cases import Case, parity_cases, stacked
-from cmgan.export.onnx import OnnxOptions, onnx_from_generator
-from cmgan.export.precision import in_half
+from cmgan.export.half import in_half
+from cmgan.export.proof.cases import Case, parity_cases, stacked
+from cmgan.export.trace import OnnxOptions, onnx_from_generator
 from cmgan.model.generator import Generator
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import LoadedModel

@@ -13,7 +13,7 @@ from cmgan.bench.rows import KINDS, Setting
 from cmgan.bench.run import Outcome, run_bench
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
-from cmgan.export.cases import parity_cases, stacked
+from cmgan.export.proof.cases import parity_cases, stacked
 from cmgan.model.count import count
 from cmgan.model.weights import resolve, save_generator
 from cmgan.runtime.formats import FORMATS

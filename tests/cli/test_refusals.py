@@ -13,7 +13,7 @@ import pytest
 import tensorrt_rtx
 from PIL import Image
 
-from cmgan.export.tensorrt import gpu_here
+from cmgan.export.targets.tensorrt import gpu_here
 from cmgan.runtime.cuda import Gpu
 
 REPOSITORY = Path(__file__).parents[2]

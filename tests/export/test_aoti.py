@@ -17,14 +17,14 @@ from torch import nn
 from cmgan.bench.request import BenchRequest
 from cmgan.bench.run import run_bench
 from cmgan.errors import MissingError, UsageError
-from cmgan.export import aoti_target
 from cmgan.export.artefact import export_model
-from cmgan.export.cases import parity_cases, stacked
-from cmgan.export.check import check_artefact
-from cmgan.export.onnx import OnnxOptions
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.proof.check import check_artefact
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.source import Source, eager_outputs
-from cmgan.export.tolerances import TOLERANCES
+from cmgan.export.targets import aoti
+from cmgan.export.trace import OnnxOptions
 from cmgan.model.weights import resolve
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import graph_inputs
@@ -58,7 +58,7 @@ class Layers(nn.Module):
 def test_bfloat16_is_for_maps_alone():
     layers, x, z = Layers().eval().requires_grad_(False), torch.randn(2, 4, 8, 8), torch.randn(2, 4)
     program = torch.export.export(layers, (x, z))
-    aoti_target.multiply_in_bfloat16(program.graph)
+    aoti.multiply_in_bfloat16(program.graph)
     found = program.module()(x, z)
     y = F.conv2d(x.bfloat16(), layers.conv.weight.bfloat16(), layers.conv.bias.bfloat16(), padding=1).float()
     y = y * layers.affine(z)[:, :, None, None]
@@ -71,7 +71,7 @@ def test_without_a_compiler_it_says_what_to_install():
     source = Source(resolve("tiny-64"))
     missing = torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")})
     with missing, pytest.raises(MissingError, match="apt-get install g") as caught:
-        aoti_target.build(source, ExportOptions("aoti"), lambda step: None)
+        aoti.build(source, ExportOptions("aoti"), lambda step: None)
     assert caught.value.exit_code == 5
 
 
@@ -93,7 +93,7 @@ def test_a_compiler_that_cannot_use_the_vectors_is_told(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_here():
     with pytest.raises(MissingError, match="--device cpu always can"):
-        aoti_target.build(Source(resolve("tiny-64")), ExportOptions("aoti", device="cuda"), lambda step: None)
+        aoti.build(Source(resolve("tiny-64")), ExportOptions("aoti", device="cuda"), lambda step: None)
 
 
 def test_options():
@@ -172,12 +172,12 @@ def test_bf16_rounds(packages, batch):
 def test_hot_weights_reach_the_compiled_code(packages, batch):
     """The gate replaces constants of the package; were that to no effect, hot weights would prove nothing."""
     data = (packages / "fp32" / "model.pt2").read_bytes()
-    layer = next(iter(aoti_target.hot_layers(resolve("tiny-64").generator)))
+    layer = next(iter(aoti.hot_layers(resolve("tiny-64").generator)))
     bias = resolve("tiny-64").generator.get_parameter(f"{layer}.bias")
     options = ExportOptions("aoti")
     cases = parity_cases(64, 64)[:1]
-    plain = aoti_target._runner(data, options)(cases)["raw"]
-    changed = aoti_target._runner(data, options, {f"generator.{layer}.bias": bias * -3})(cases)["raw"]
+    plain = aoti._runner(data, options)(cases)["raw"]
+    changed = aoti._runner(data, options, {f"generator.{layer}.bias": bias * -3})(cases)["raw"]
     assert np.abs(plain - changed).max() > TOLERANCES["fp32"].max_abs
 
 

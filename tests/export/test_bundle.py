@@ -9,7 +9,7 @@ from onnx import reference
 
 from cmgan.config import PRESETS
 from cmgan.export.bundle import bundle
-from cmgan.export.check import check_artefact
+from cmgan.export.proof.check import check_artefact
 from cmgan.model.functional import GAIN
 from cmgan.model.initialise import seeded_generator
 from cmgan.model.weights import load_generator, save_generator

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cmgan.export.dft import Transform
+from cmgan.export.fft.dft import Transform
 from tests.tolerances import tolerance
 
 KINDS = [(1, False, False), (2, False, False), (1, False, True), (1, True, False), (2, True, False), (2, True, True)]

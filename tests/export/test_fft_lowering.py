@@ -18,8 +18,8 @@ from onnx.backend.test.case.node import dft as _onnx_dft_cases  # noqa: F401
 from onnx.reference import ReferenceEvaluator
 
 from cmgan.errors import ModelError, UsageError
-from cmgan.export.fft_lowering import lower_fft, lower_file
-from cmgan.export.float64 import graph_error
+from cmgan.export.fft.float64 import graph_error
+from cmgan.export.fft.lowering import lower_fft, lower_file
 from tests.export.dft_graphs import by_numpy, dft, every_variety, graph_model, info, integer, operators, single
 from tests.export.lama import SmallLama
 from tests.tolerances import tolerance

@@ -11,18 +11,19 @@ import pytest
 from PIL import Image
 
 from cmgan.errors import NumbersError, UsageError
-from cmgan.export import auto, tolerances
 from cmgan.export.artefact import export_model
-from cmgan.export.auto import INT8_COST, search
-from cmgan.export.calibration import calibration_set
-from cmgan.export.check import check_artefact
-from cmgan.export.gate import prove
-from cmgan.export.int8 import Quantiser
-from cmgan.export.onnx import OnnxOptions
-from cmgan.export.onnx_target import build
+from cmgan.export.int8 import mix
+from cmgan.export.int8.calibration import calibration_set
+from cmgan.export.int8.mix import INT8_COST, search
+from cmgan.export.int8.quantiser import Quantiser
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof import tolerances
+from cmgan.export.proof.check import check_artefact
+from cmgan.export.proof.gate import prove
+from cmgan.export.proof.tolerances import SEARCH_MARGIN, TOLERANCES
 from cmgan.export.source import Source
-from cmgan.export.tolerances import SEARCH_MARGIN, TOLERANCES
+from cmgan.export.targets.onnx import build
+from cmgan.export.trace import OnnxOptions
 from cmgan.model.weights import resolve
 from cmgan.runtime.formats import loaded
 from cmgan.runtime.metadata import Metadata
@@ -157,7 +158,7 @@ def test_int8_that_misses_its_gate_is_refused_with_the_best_mix(source, monkeypa
     monkeypatch.setitem(tolerances.TOLERANCES, "int8", strict)
     monkeypatch.setitem(tolerances.TOLERANCES, "auto", strict)
     few = {"encoder.blocks.1": 0.1, "cascades.3.spatial_block": 0.2}  # for the test's time
-    monkeypatch.setattr(auto, "search", lambda shares, psnr, progress: search(few, psnr, progress))
+    monkeypatch.setattr(mix, "search", lambda shares, psnr, progress: search(few, psnr, progress))
     with pytest.raises(NumbersError, match=r"int8 reaches \d\d\.\d dB in the hole, 42 are needed; --precision auto"):
         build(source, ExportOptions(precision="int8"), print)
 

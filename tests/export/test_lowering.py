@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from cmgan.config import PRESETS
-from cmgan.export.fourier import SPECTRAL
-from cmgan.export.lowered_decoder import LOWERED, lower_cascade
-from cmgan.export.lowered_encoder import FEATURE_GAIN, LoweredBlock
-from cmgan.export.lowering import Lowered, fold_gains
+from cmgan.export.lowered.decoder import LOWERED, lower_cascade
+from cmgan.export.lowered.encoder import FEATURE_GAIN, LoweredBlock
+from cmgan.export.lowered.fourier import SPECTRAL
+from cmgan.export.lowered.network import Lowered, fold_gains
 from cmgan.model.functional import ACTIVATION_SPACE, CLAMP, GAIN
 from cmgan.model.initialise import seeded_generator
 from tests.tolerances import tolerance

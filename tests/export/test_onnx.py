@@ -16,15 +16,15 @@ import torch
 from cmgan.config import PRESETS
 from cmgan.errors import NumbersError, UsageError
 from cmgan.export.artefact import export_model
-from cmgan.export.candidate import Candidate
-from cmgan.export.cases import parity_cases, stacked
-from cmgan.export.check import check_artefact
-from cmgan.export.gate import prove
-from cmgan.export.onnx import OnnxOptions, onnx_from_generator, with_hot_weights
-from cmgan.export.onnx_target import runner
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import Candidate
+from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.proof.check import check_artefact
+from cmgan.export.proof.gate import prove
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.source import eager_outputs
-from cmgan.export.tolerances import TOLERANCES
+from cmgan.export.targets.onnx import runner
+from cmgan.export.trace import OnnxOptions, onnx_from_generator, with_hot_weights
 from cmgan.model.decoder import MaskedAttention
 from cmgan.model.initialise import seeded_generator
 from cmgan.model.layers import Noise

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cmgan.errors import MissingError, NumbersError, UsageError
-from cmgan.export import openvino_target
 from cmgan.export.artefact import export_model
-from cmgan.export.cases import stacked
-from cmgan.export.check import check_artefact
-from cmgan.export.onnx import OnnxOptions
 from cmgan.export.options import ExportOptions
-from cmgan.export.tolerances import TOLERANCES
+from cmgan.export.proof.cases import stacked
+from cmgan.export.proof.check import check_artefact
+from cmgan.export.proof.tolerances import TOLERANCES
+from cmgan.export.targets import openvino as target
+from cmgan.export.trace import OnnxOptions
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.open import open_engine
 from cmgan.runtime.openvino_engine import Requests, compiled, facts, load_openvino, weights_of
@@ -60,7 +60,7 @@ def test_no_path_of_this_machine_is_in_the_file(exported, tmp_path):
 
 def test_a_planted_fault_fails_and_leaves_nothing(tiny_source, tmp_path, monkeypatch):
     """One weight of the IR, not of the twin: only the artefact's own picture shows it."""
-    convert = openvino_target.ir_from_onnx
+    convert = target.ir_from_onnx
 
     def spoilt(model):
         xml, weights = convert(model)
@@ -68,7 +68,7 @@ def test_a_planted_fault_fails_and_leaves_nothing(tiny_source, tmp_path, monkeyp
         values[len(values) // 2 : len(values) // 2 + 2000] *= 3
         return xml, values.tobytes() + weights[values.nbytes :]
 
-    monkeypatch.setattr(openvino_target, "ir_from_onnx", spoilt)
+    monkeypatch.setattr(target, "ir_from_onnx", spoilt)
     with pytest.raises(NumbersError, match="paints another picture"):
         export_model(tiny_source, tmp_path / "out", ExportOptions(format="openvino"))
     assert not (tmp_path / "out").exists()

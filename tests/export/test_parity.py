@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cmgan.errors import ModelError
-from cmgan.export.cases import KEPT, load_cases, parity_cases, save_cases, thinned
-from cmgan.export.parity import Comparison, compare, summary
-from cmgan.export.tolerances import TOLERANCES, Tolerance
+from cmgan.export.proof.cases import KEPT, load_cases, parity_cases, save_cases, thinned
+from cmgan.export.proof.parity import Comparison, compare, summary
+from cmgan.export.proof.tolerances import TOLERANCES, Tolerance
 
 TOLERANCE = TOLERANCES["fp32"]
 

@@ -11,9 +11,9 @@ from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 from polygraphy.comparator.struct import IterationResult
 
 from cmgan.config import PRESETS
-from cmgan.export.cases import parity_cases, stacked
+from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.source import eager_outputs
-from cmgan.export.tolerances import TOLERANCES
 from cmgan.model.initialise import seeded_generator
 
 

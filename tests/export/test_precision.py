@@ -10,14 +10,14 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from cmgan.errors import NumbersError, UsageError
-from cmgan.export.candidate import Candidate
-from cmgan.export.gate import prove
-from cmgan.export.onnx import OnnxOptions, with_hot_weights
-from cmgan.export.onnx_target import build, runner
+from cmgan.export.half import in_half
 from cmgan.export.options import ExportOptions
-from cmgan.export.precision import in_half
+from cmgan.export.proof.candidate import Candidate
+from cmgan.export.proof.gate import prove
 from cmgan.export.range_check import range_verdict
 from cmgan.export.source import Source
+from cmgan.export.targets.onnx import build, runner
+from cmgan.export.trace import OnnxOptions, with_hot_weights
 from cmgan.model.weights import resolve
 
 

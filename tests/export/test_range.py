@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import NumbersError
+from cmgan.export.proof.tolerances import FP16_LIMIT
 from cmgan.export.range_check import check_range, largest_in_fp16
-from cmgan.export.tolerances import FP16_LIMIT
 
 
 def _convolutions(first: float, second: float) -> onnx.ModelProto:

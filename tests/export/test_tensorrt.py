@@ -16,12 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.export.artefact import export_model
-from cmgan.export.cases import load_cases
-from cmgan.export.check import check_artefact
-from cmgan.export.onnx import OnnxOptions
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.cases import load_cases
+from cmgan.export.proof.check import check_artefact
 from cmgan.export.source import Source
-from cmgan.export.tensorrt import (
+from cmgan.export.targets.tensorrt import (
     _build_engine,
     engine_from_onnx,
     find_place,
@@ -30,6 +29,7 @@ from cmgan.export.tensorrt import (
     new_monitor,
     supported_targets,
 )
+from cmgan.export.trace import OnnxOptions
 from cmgan.files import sha256
 from cmgan.model.weights import resolve
 from cmgan.runtime.cuda import Gpu
@@ -87,7 +87,7 @@ def test_options_reach_the_builder(small):
 _BUILD = """
 import sys, tensorrt_rtx
 from cmgan.export.options import ExportOptions
-from cmgan.export.tensorrt import engine_from_onnx
+from cmgan.export.targets.tensorrt import engine_from_onnx
 options = ExportOptions(format="trt-rtx", target=("sm_89",))
 model = open(sys.argv[1], "rb").read()
 engine_from_onnx(tensorrt_rtx, model, options, options.target, lambda step: print(step, flush=True))

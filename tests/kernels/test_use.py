@@ -96,7 +96,7 @@ class TestWithTriton:
     @pytest.mark.check
     def test_onnx_export_gives_the_same_graph_with_kernels_switched_on(self, generator):
         pytest.importorskip("onnxscript", reason="needs cmgan[export]")
-        from cmgan.export.onnx import OnnxOptions, onnx_from_generator
+        from cmgan.export.trace import OnnxOptions, onnx_from_generator
 
         graphs = []
         for implementation in ("reference", "triton"):

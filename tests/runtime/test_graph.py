@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from cmgan.config import PRESETS
-from cmgan.export.onnx import OnnxOptions
-from cmgan.export.openvino_target import ir_from_onnx
+from cmgan.export.targets.openvino import ir_from_onnx
+from cmgan.export.trace import OnnxOptions
 from cmgan.model.count import count
 from cmgan.runtime.graph import graph_of_ir, graph_of_onnx
 from cmgan.runtime.openvino_engine import load_openvino

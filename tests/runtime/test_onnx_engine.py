@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from cmgan.errors import MissingError, ModelError, UsageError
-from cmgan.export.cases import parity_cases, stacked
-from cmgan.export.onnx_target import save_onnx
+from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.targets.onnx import save_onnx
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.metadata import SCHEMA, Metadata
 from cmgan.runtime.onnx_file import load_onnx

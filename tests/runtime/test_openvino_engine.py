@@ -14,8 +14,8 @@ import pytest
 
 from cmgan.errors import MissingError, ModelError
 from cmgan.export.artefact import export_model
-from cmgan.export.cases import parity_cases, stacked
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.cases import parity_cases, stacked
 from cmgan.files import sha256
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.open import open_engine

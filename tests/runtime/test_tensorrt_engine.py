@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cmgan.errors import CmganError, MissingError, ModelError
-from cmgan.export.cases import parity_cases, stacked
+from cmgan.export.proof.cases import parity_cases, stacked
 from cmgan.runtime import cuda
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.open import open_engine
@@ -220,7 +220,7 @@ def running(request, tmp_path, monkeypatch, tiny_artefact):
     """An engine of tiny-64 for batches of 1 to 4, built on this GPU, and the folder of its caches."""
     from cmgan.export.artefact import export_model
     from cmgan.export.options import ExportOptions
-    from cmgan.export.tensorrt import supported_targets
+    from cmgan.export.targets.tensorrt import supported_targets
     from cmgan.model.weights import resolve
 
     if request.param == "trt":

@@ -26,7 +26,7 @@ _MAP_RANK = 3  # values of this rank and more are maps
 
 
 def in_half(model: onnx.ModelProto, precision: str, keep_fp32: tuple[str, ...] = ()) -> onnx.ModelProto:
-    """A copy of an fp32 graph of `cmgan.export.onnx` whose maps, and the weights that meet them, are fp16 or bf16.
+    """A copy of an fp32 graph of `cmgan.export.trace` whose maps, and the weights that meet them, are fp16 or bf16.
 
     Inputs, outputs and the names of values, nodes and initializers stay.
 

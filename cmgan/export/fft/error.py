@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from cmgan.export.dft import Transform
+from cmgan.export.fft.dft import Transform
 
 _ROWS = 16
 

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from cmgan.errors import ModelError
-from cmgan.export.dft import Transform
+from cmgan.export.fft.dft import Transform
 from cmgan.export.static_values import FLOAT_TYPES, StaticValues
 from cmgan.runtime.onnx_file import STANDARD_DOMAINS
 

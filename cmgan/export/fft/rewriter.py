@@ -10,8 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cmgan.errors import ModelError
-from cmgan.export.dft import Transform
-from cmgan.export.dft_node import DftNode
+from cmgan.export.fft.dft import Transform
+from cmgan.export.fft.node import DftNode
 from cmgan.runtime.onnx_file import all_messages, names_used
 
 MATRIX_LIMIT = 2**29  # bytes of all matrices of a file, which is to stay under the 2 GiB of one protobuf message

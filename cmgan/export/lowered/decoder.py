@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmgan.export.lowered_encoder import bias_of, constant_conv
+from cmgan.export.lowered.encoder import bias_of, constant_conv
 from cmgan.model.decoder import Cascade, Given, SpatialBlock
 from cmgan.model.functional import (
     ACTIVATION_SPACE,
@@ -136,7 +136,7 @@ def _ops(forms: str) -> Ops:
     return replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb, upsample=_upsample)
 
 
-# What the lowered decoder calls, by the forms of the graph: see `cmgan.export.lowering.Lowered`.
+# What the lowered decoder calls, by the forms of the graph: see `cmgan.export.lowered.network.Lowered`.
 LOWERED: dict[str, Ops] = {forms: _ops(forms) for forms in _UPSAMPLING}
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 
 from cmgan.errors import MissingError, warn
-from cmgan.export.calibration import CalibrationSet
-from cmgan.export.cases import stacked
-from cmgan.export.onnx import pipeline_of
-from cmgan.export.precision import matching_nodes
+from cmgan.export.half import matching_nodes
+from cmgan.export.int8.calibration import CalibrationSet
+from cmgan.export.proof.cases import stacked
 from cmgan.export.remarks import quiet
 from cmgan.export.static_values import StaticValues
+from cmgan.export.trace import pipeline_of
 from cmgan.files import cache_folder, sha256, write_atomically
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 
@@ -35,9 +35,9 @@ _GROUP = re.compile(r"encoder\.blocks\.\d+|cascades\.\d+\.(global|spatial)_block
 
 @dataclass(frozen=True)
 class Quantiser:
-    """Makes int8 graphs of one fp32 graph of `cmgan.export.onnx`.
+    """Makes int8 graphs of one fp32 graph of `cmgan.export.trace`.
 
-    `keep_fp32` are regular expressions as in `cmgan.export.precision.in_half`. With `outputs` the convolutions' results
+    `keep_fp32` are regular expressions as in `cmgan.export.half.in_half`. With `outputs` the convolutions' results
     are quantised too, without which ONNX Runtime does not run them in int8.
     """
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmgan.export.fourier import SPECTRAL
+from cmgan.export.lowered.fourier import SPECTRAL
 from cmgan.model.encoder import Encoder, FFCBlock
 from cmgan.model.functional import CLAMP, GAIN, MERGE, SLOPE, Ops, filter_before_halving
 from cmgan.model.layers import Conv
@@ -47,7 +47,7 @@ class LoweredBlock(nn.Module):
 
 
 class LoweredEncoder(nn.Module):
-    """An `Encoder` whose features come times `FEATURE_GAIN`; `fft` as for `cmgan.export.lowering.Lowered`."""
+    """An `Encoder` whose features come times `FEATURE_GAIN`; `fft` as for `cmgan.export.lowered.network.Lowered`."""
 
     def __init__(self, encoder: Encoder, sides: list[int], fft: str) -> None:
         """`sides` of the features, fine to coarse."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import onnx
 
-from cmgan.export.auto import int8_graph
-from cmgan.export.candidate import Candidate, Progress, Runner
-from cmgan.export.cases import Case, stacked
-from cmgan.export.onnx import pipeline_of, with_hot_weights, with_raw_output
+from cmgan.export.int8.mix import int8_graph
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import Candidate, Progress, Runner
+from cmgan.export.proof.cases import Case, stacked
 from cmgan.export.range_check import range_verdict
 from cmgan.export.source import Source
+from cmgan.export.trace import pipeline_of, with_hot_weights, with_raw_output
 from cmgan.files import atomic_path, write_atomically
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs

@@ -14,13 +14,13 @@ from typing import Any
 import onnx
 
 from cmgan.errors import MissingError, ModelError, UsageError, warn
-from cmgan.export.candidate import Candidate, Progress, Runner
-from cmgan.export.cases import Case, stacked
-from cmgan.export.onnx import with_hot_weights
-from cmgan.export.onnx_target import runner
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import Candidate, Progress, Runner
+from cmgan.export.proof.cases import Case, stacked
 from cmgan.export.range_check import range_verdict
 from cmgan.export.source import Source
+from cmgan.export.targets.onnx import runner
+from cmgan.export.trace import with_hot_weights
 from cmgan.files import cache_folder, sha256
 from cmgan.runtime import cuda
 from cmgan.runtime.file_engine import Arrays, graph_inputs

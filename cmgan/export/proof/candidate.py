@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from cmgan.export.cases import Case
+from cmgan.export.proof.cases import Case
 from cmgan.runtime.metadata import Metadata
 
 Progress = Callable[[str], None]  # called with what is being done
-# Runs a batch of cases: arrays by name, `output` and, of a pipeline graph, the raw RGB `raw`.
+RAW = "raw"  # the raw RGB, a value inside pipeline graphs
+# Runs a batch of cases: arrays by name, `output` and, of a pipeline graph, `RAW`.
 Runner = Callable[[list[Case]], dict[str, np.ndarray]]
 
 

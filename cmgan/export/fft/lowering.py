@@ -14,13 +14,13 @@ import onnx.inliner
 from onnx import numpy_helper
 
 from cmgan.errors import ModelError
-from cmgan.export.dft import Transform
-from cmgan.export.dft_error import DftError, dft_error
-from cmgan.export.dft_node import DftNode, dft_name, is_dft, read_dft
-from cmgan.export.dft_rewriter import DftRewriter
-from cmgan.export.dft_scales import fold_scales
-from cmgan.export.float64 import graph_error
-from cmgan.export.lowering_report import LoweredNode, LoweringReport
+from cmgan.export.fft.dft import Transform
+from cmgan.export.fft.error import DftError, dft_error
+from cmgan.export.fft.float64 import graph_error
+from cmgan.export.fft.node import DftNode, dft_name, is_dft, read_dft
+from cmgan.export.fft.report import LoweredNode, LoweringReport
+from cmgan.export.fft.rewriter import DftRewriter
+from cmgan.export.fft.scales import fold_scales
 from cmgan.export.static_values import StaticValues
 from cmgan.files import check_target, write_atomically
 from cmgan.runtime.onnx_file import ONNX_LIMIT, STANDARD_DOMAINS, all_nodes, load_onnx

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cmgan.export.dft_error import DftError
-from cmgan.export.dft_node import DftNode
-from cmgan.export.float64 import GraphError
+from cmgan.export.fft.error import DftError
+from cmgan.export.fft.float64 import GraphError
+from cmgan.export.fft.node import DftNode
 
 
 @dataclass(frozen=True)

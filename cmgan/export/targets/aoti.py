@@ -18,14 +18,13 @@ from torch._inductor.utils import fresh_cache
 from torch.export.pt2_archive._package import AOTICompiledModel
 
 from cmgan.errors import MissingError
-from cmgan.export.candidate import Candidate, Progress, Runner
-from cmgan.export.cases import Case, stacked
-from cmgan.export.lowering import Lowered, example_inputs, hot_layers
-from cmgan.export.onnx import RAW
+from cmgan.export.lowered.network import Lowered, example_inputs, hot_layers
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import RAW, Candidate, Progress, Runner
+from cmgan.export.proof.cases import Case, stacked
+from cmgan.export.proof.tolerances import HOT
 from cmgan.export.remarks import quiet
 from cmgan.export.source import Source
-from cmgan.export.tolerances import HOT
 from cmgan.runtime.aoti_engine import built_for, load_package, run_package
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata

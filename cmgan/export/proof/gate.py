@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from cmgan.errors import NumbersError
-from cmgan.export.candidate import Candidate, Progress, Runner
-from cmgan.export.cases import Case
-from cmgan.export.onnx import RAW
-from cmgan.export.parity import Comparison, compare, summary
-from cmgan.export.tolerances import TOLERANCES, Tolerance
+from cmgan.export.proof.candidate import RAW, Candidate, Progress, Runner
+from cmgan.export.proof.cases import Case
+from cmgan.export.proof.parity import Comparison, compare, summary
+from cmgan.export.proof.tolerances import TOLERANCES, Tolerance
 
 HOT_CASES = ("large", "noise")
 Reference = tuple[np.ndarray, np.ndarray]  # a picture and its raw output, see `eager_outputs`

@@ -9,12 +9,12 @@ from typing import Any
 
 import onnx
 
-from cmgan.export.auto import int8_graph
-from cmgan.export.candidate import Candidate, Progress, Runner
-from cmgan.export.cases import Case, stacked
-from cmgan.export.onnx import RAW, with_hot_weights, with_raw_output
+from cmgan.export.int8.mix import int8_graph
 from cmgan.export.options import ExportOptions
+from cmgan.export.proof.candidate import RAW, Candidate, Progress, Runner
+from cmgan.export.proof.cases import Case, stacked
 from cmgan.export.source import Source
+from cmgan.export.trace import with_hot_weights, with_raw_output
 from cmgan.files import write_atomically
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cmgan.errors import NumbersError
-from cmgan.export.cases import load_cases, stacked, thinned
-from cmgan.export.parity import compare, summary
-from cmgan.export.tolerances import TOLERANCES
+from cmgan.export.proof.cases import load_cases, stacked, thinned
+from cmgan.export.proof.parity import compare, summary
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.open import open_artefact
 

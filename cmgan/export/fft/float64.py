@@ -17,7 +17,7 @@ from onnx.reference.ops.op_conv import Conv as ReferenceConv
 from onnx.reference.ops.op_conv_transpose import ConvTranspose as ReferenceConvTranspose
 
 from cmgan.errors import MissingError, ModelError
-from cmgan.export.dft_error import relative_error
+from cmgan.export.fft.error import relative_error
 from cmgan.export.static_values import FLOAT_TYPES
 from cmgan.runtime.onnx_file import all_messages
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cmgan.errors import PictureError, UsageError, warn
-from cmgan.export.cases import Case, parity_cases
+from cmgan.export.proof.cases import Case, parity_cases
 from cmgan.imaging.picture import load_picture
 
 MOST_PICTURES = 64  # of a folder, evenly spaced in the order of their names

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cmgan.export.tolerances import Tolerance
+from cmgan.export.proof.tolerances import Tolerance
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from cmgan.export.lowered_decoder import LOWERED, lower_cascade
-from cmgan.export.lowered_encoder import FEATURE_GAIN, LoweredEncoder
+from cmgan.export.lowered.decoder import LOWERED, lower_cascade
+from cmgan.export.lowered.encoder import FEATURE_GAIN, LoweredEncoder
 from cmgan.model.decoder import Cascade, SpatialBlock
 from cmgan.model.generator import Generator
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight

@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 
 from cmgan.errors import NumbersError
-from cmgan.export.calibration import calibration_set
-from cmgan.export.candidate import Progress, Runner
-from cmgan.export.int8 import Quantiser
+from cmgan.export.int8.calibration import calibration_set
+from cmgan.export.int8.quantiser import Quantiser
 from cmgan.export.options import ExportOptions
-from cmgan.export.parity import compare
+from cmgan.export.proof.candidate import Progress, Runner
+from cmgan.export.proof.parity import compare
+from cmgan.export.proof.tolerances import SEARCH_MARGIN, TOLERANCES
 from cmgan.export.source import Source
-from cmgan.export.tolerances import SEARCH_MARGIN, TOLERANCES
 
 INT8_COST = 0.25  # of an int8 multiplication, that of fp32 being 1
 
@@ -65,7 +65,7 @@ def int8_graph(
 
     Raises:
         NumbersError: int8 misses its least PSNR; the message names the mix that `auto` finds.
-        UsageError: see `cmgan.export.calibration` and `cmgan.export.precision`.
+        UsageError: see `cmgan.export.int8.calibration` and `cmgan.export.half`.
     """
     config = source.generator.config
     data = calibration_set(options.calib_data, config.resolution, config.z_dim)

@@ -1,0 +1,1 @@
+"""DFT nodes of any ONNX graph as products with constant matrices: `cmgan lower`."""

@@ -1,0 +1,1 @@
+"""Does an artefact paint the same picture? The cases, the comparison, the tolerances and the gate."""

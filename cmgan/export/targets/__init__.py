@@ -1,0 +1,1 @@
+"""What makes an artefact of each format: the `builder` of its line in `cmgan.runtime.formats`."""
