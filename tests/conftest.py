@@ -1,9 +1,11 @@
-"""What holds for every test: two threads, no TF32, seeded random numbers, GPU tests skipped with their reason.
+"""What holds for every test: two threads, no TF32, seeded random numbers, a logger as a program finds it, GPU tests
+skipped with their reason.
 
 Property tests draw the same examples on every machine and take the time they need.
 """
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -30,6 +32,16 @@ if HAS_TORCH := importlib.util.find_spec("torch") is not None:
 def _seeded():
     if HAS_TORCH:
         torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_found():
+    """A command line that ran in this process has taken the logger over."""
+    logger = logging.getLogger("cmgan")
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
