@@ -25,13 +25,18 @@ def activated(v, SLOPE: tl.constexpr, GAIN: tl.constexpr, CLAMP: tl.constexpr):
 
 
 @triton.jit
+def placed(p, c, P, C, CHANNELS_LAST: tl.constexpr):
+    """Where positions p (BP,) and channels c (BC,) of a sample of P positions lie in it: offsets (BP, BC)."""
+    return p[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * P + p[:, None]
+
+
+@triton.jit
 def raw_tile(y_ptr, n, p, c, H, W, C, UP: tl.constexpr, CHANNELS_LAST: tl.constexpr):
     """Positions p (BP,) and channels c (BC,) of sample n as float32 (BP, BC); with UP through the 4x4 FIR of gain 4."""
     inside = (p < H * W)[:, None] & (c < C)[None, :]
     if not UP:
         base = y_ptr + n.to(tl.int64) * H * W * C
-        offset = p[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * (H * W) + p[:, None]
-        return tl.load(base + offset, mask=inside, other=0.0).to(tl.float32)
+        return tl.load(base + placed(p, c, H * W, C, CHANNELS_LAST), mask=inside, other=0.0).to(tl.float32)
     plane = (H + 1) * (W + 1)
     base = y_ptr + n.to(tl.int64) * plane * C
     total = tl.zeros((p.shape[0], c.shape[0]), dtype=tl.float32)
@@ -40,9 +45,9 @@ def raw_tile(y_ptr, n, p, c, H, W, C, UP: tl.constexpr, CHANNELS_LAST: tl.conste
         for j in tl.static_range(4):
             known = (row >= -i) & (row <= H - i) & (column >= -j) & (column <= W - j)
             q = row * (W + 1) + column + (i * (W + 1) + j)
-            offset = q[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * plane + q[:, None]
             weight = (1 + 2 * (i % 3 > 0)) * (1 + 2 * (j % 3 > 0)) / 16  # outer([1, 3, 3, 1]) / 64 * 4
-            total += tl.load(base + offset, mask=inside & known[:, None], other=0.0).to(tl.float32) * weight
+            source = base + placed(q, c, plane, C, CHANNELS_LAST)
+            total += tl.load(source, mask=inside & known[:, None], other=0.0).to(tl.float32) * weight
     return total
 
 
@@ -86,8 +91,7 @@ def epilogue_kernel(
     p = tl.program_id(0) // blocks * BP + tl.arange(0, BP)
     c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
     inside = (p < P)[:, None] & (c < C)[None, :]
-    offset = p[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * P + p[:, None]
-    offset = n.to(tl.int64) * P * C + offset
+    offset = n.to(tl.int64) * P * C + placed(p, c, P, C, CHANNELS_LAST)
     v = raw_tile(y_ptr, n, p, c, H, W, C, UP, CHANNELS_LAST)
     v = finished(v, demod_ptr, bias_ptr, noise_ptr, n, p, c, P, C, noise_step)
     if residual_ptr is not None:

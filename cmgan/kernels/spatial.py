@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from cmgan.kernels.autograd import op
-from cmgan.kernels.epilogue import activated, before_activation, finished, raw_tile
+from cmgan.kernels.epilogue import activated, before_activation, finished, placed, raw_tile
 from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile, traceable
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate
 
@@ -47,8 +47,7 @@ def spatial_kernel(
     p = tile_p * BP + tl.arange(0, BP)
     c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
     inside = (p < P)[:, None] & (c < C)[None, :]
-    offset = p[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * P + p[:, None]
-    offset = n.to(tl.int64) * P * C + offset
+    offset = n.to(tl.int64) * P * C + placed(p, c, P, C, CHANNELS_LAST)
     v = raw_tile(y_ptr, n, p, c, H, W, C, UP, CHANNELS_LAST)
     v = activated(finished(v, demod_ptr, bias_ptr, noise_ptr, n, p, c, P, C, noise_step), SLOPE, GAIN, CLAMP)
     scale = tl.load(map_ptr + offset, mask=inside, other=0.0).to(tl.float32)
