@@ -1,4 +1,4 @@
-"""The fixed low-pass filters with their taps kept on the device: a copy from the host would stop a graph's capture."""
+"""The fixed low-pass filters with their taps kept: making them anew costs more launches than filtering."""
 
 from __future__ import annotations
 

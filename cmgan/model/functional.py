@@ -33,7 +33,8 @@ def activate(x: Tensor) -> Tensor:
 
 def fir(channels: int, like: Tensor) -> Tensor:
     """outer([1, 3, 3, 1]) / 64 as depthwise convolution weights (C, 1, 4, 4)."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=like.dtype, device=like.device)
+    i = torch.arange(4, dtype=like.dtype, device=like.device)
+    taps = 1 + i * (3 - i)  # made on the device: a CUDA graph cannot capture a copy from the host
     return (torch.outer(taps, taps) / 64).expand(channels, 1, 4, 4)
 
 

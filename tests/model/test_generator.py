@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from cmgan.config import PRESETS
 from cmgan.model.decoder import MaskedAttention
@@ -36,6 +38,34 @@ def test_shape_and_features(tiny):
     assert tiny(image, mask, z).shape == (2, 3, 64, 64)
     features = tiny.encoder(image, mask, tiny.ops)
     assert [f.shape[1:] for f in features] == [(TINY.channels(r), r, r) for r in (4, 8, 16, 32, 64)]
+
+
+class Origins(TorchDispatchMode):
+    """Which operations read a tensor that is neither given nor another operation's result."""
+
+    def __init__(self, *given: Tensor) -> None:
+        super().__init__()
+        self._known = {x.untyped_storage()._cdata: x for x in given}
+        self.strange: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        self.strange += [str(func) for x in read if x.untyped_storage()._cdata not in self._known]
+        result = func(*args, **(kwargs or {}))
+        self._known |= {x.untyped_storage()._cdata: x for x in tree_leaves(result) if isinstance(x, Tensor)}
+        return result
+
+
+@torch.no_grad()
+def test_nothing_is_copied_from_the_host():
+    """A CUDA graph could not capture it. On a device without memory, so that every tensor has an origin."""
+    with torch.device("meta"):
+        generator, given = Generator(TINY), case()
+    with Origins(*given, *generator.parameters(), *generator.buffers()) as origins:
+        generator(*given)
+        assert origins.strange == []
+        torch.tensor([1.0, 3.0], device="meta") + 1
+        assert origins.strange
 
 
 def test_the_hole_is_not_looked_at(tiny):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from cmgan.bench.kernels.plan import Plan
 from cmgan.bench.kernels.timing import captured, latency_us
 from cmgan.config import preset
 from cmgan.export.lowered.network import fold_gains
-from cmgan.kernels.filters import Filters
 from cmgan.kernels.table import KernelTable
 from cmgan.kernels.tolerances import three_way
 from cmgan.kernels.winners import load_winners
@@ -68,10 +66,6 @@ def _call(plan: Plan, name: str, dtype: str, way: str) -> Callable[[], Tensor]:
     if way != "eager":
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         given[0] = given[0].contiguous(memory_format=torch.channels_last)
-    filters = Filters()  # whose taps do not come from the host: without that nothing can be captured
-    generator.ops = replace(
-        generator.ops, upsample=filters.upsample, filter_before_halving=filters.filter_before_halving
-    )
     if way in ("triton", "auto"):
         fold_gains(generator)
         kernels.use(generator, "triton")
