@@ -25,7 +25,8 @@ def op(name: str, composite: Callable[..., Any]) -> Callable[[Callable[..., Any]
             if not kernel_runs(arguments[0]):
                 return composite(*arguments)
             launches[name] += 1
-            return launcher(*arguments)
+            with torch.cuda.device_of(arguments[0]):  # Triton launches on the current device, whatever it is given
+                return launcher(*arguments)
 
         registered: Any = torch.library.triton_op(f"cmgan::{name}", body, mutates_args=())
         registered.register_autograd(_backward(composite), setup_context=_save_inputs)
