@@ -20,8 +20,8 @@ from onnx.reference import ReferenceEvaluator
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.fft.float64 import graph_error
 from cmgan.export.fft.lowering import lower_fft, lower_file
-from tests.export.dft_graphs import by_numpy, dft, every_variety, graph_model, info, integer, operators, single
-from tests.export.lama import SmallLama
+from tests.export.fft.dft_graphs import by_numpy, dft, every_variety, graph_model, info, integer, operators, single
+from tests.export.fft.lama import SmallLama
 from tests.tolerances import tolerance
 
 FLOAT = TensorProto.FLOAT
