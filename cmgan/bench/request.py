@@ -21,9 +21,9 @@ class BenchRequest:
 
     `model` is a preset, a model folder or an exported file; None takes the preset of `resolution`. `artefacts` are
     exported files of the same weights. `formats` names PyTorch rows and formats of exported files, each of which is a
-    row in each of `precisions`; empty means every PyTorch row and the usual formats. Every row is called
-    at least `iters` times and for `min_seconds` at batch 1, and with half as many pictures at each of the `batches`.
-    `threads` 0 means one a physical core.
+    row in each of `precisions`; empty means every PyTorch row that the device can have and the usual formats. Every row
+    is called at least `iters` times and for `min_seconds` at batch 1, and with half as many pictures at each of the
+    `batches`. `threads` 0 means one a physical core.
     """
 
     model: str | None = None
@@ -65,7 +65,8 @@ class BenchRequest:
     @property
     def rows(self) -> tuple[str, ...]:
         """The rows wanted, in the order of the table; the baseline is always among them."""
-        named = {BASELINE, *self.formats} if self.formats else {*_PYTORCH_ROWS, *USUAL_FORMATS}
+        able = {name for name in _PYTORCH_ROWS if self.device != "cpu" or not KINDS[name].kernels}
+        named = {BASELINE, *self.formats} if self.formats else {*able, *USUAL_FORMATS}
         formats = {format_of(name).name for name in named.difference(_PYTORCH_ROWS)}
         exported = {row_name(format, precision) for format in formats for precision in self.precisions}
         return tuple(name for name in KINDS if name in exported | named.intersection(_PYTORCH_ROWS))

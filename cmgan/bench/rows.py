@@ -40,7 +40,8 @@ class RowKind:
     """A row's name, what it is, and how its engine is made in a fresh process.
 
     `format` is that of the exported file, none for PyTorch. `any_batch` is False where every batch size would be
-    compiled anew: such a row is measured at batch 1 only.
+    compiled anew: such a row is measured at batch 1 only. `kernels` says that it runs on this project's kernels: it
+    needs a GPU, and nothing is measured against it.
     """
 
     name: str
@@ -49,16 +50,19 @@ class RowKind:
     precision: str = "fp32"
     format: str = ""
     any_batch: bool = True
+    kernels: bool = False
 
     @property
     def pytorch(self) -> bool:
         return not self.format
 
 
-def _pytorch(setting: Setting, **options: Any) -> Engine:
+def _pytorch(setting: Setting, *, kernels: bool = False, **options: Any) -> Engine:
     """`options` are those of `EagerOptions`, without the device."""
     import torch
 
+    from cmgan.export.lowered.network import fold_gains
+    from cmgan.kernels import use
     from cmgan.model.functional import ACTIVATION_SPACE, WEIGHT_SPACE
     from cmgan.model.weights import load_generator
     from cmgan.runtime.eager import EagerEngine, EagerOptions
@@ -66,6 +70,9 @@ def _pytorch(setting: Setting, **options: Any) -> Engine:
     torch.set_num_threads(setting.threads)
     loaded = load_generator(setting.folder)
     loaded.generator.ops = WEIGHT_SPACE if setting.form == "weight" else ACTIVATION_SPACE
+    if kernels:
+        fold_gains(loaded.generator.requires_grad_(False))
+        use(loaded.generator, "triton")
     running = EagerOptions(setting.device, **options)
     return EagerEngine(loaded.generator, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
 
@@ -99,6 +106,19 @@ KINDS: dict[str, RowKind] = {
             precision="bf16",
         ),
         RowKind("compile", "torch.compile, fp32", _compiled, any_batch=False),
+        RowKind(
+            "triton",
+            "PyTorch on the Triton kernels, fp32, channels last",
+            lambda s: _pytorch(s, kernels=True, channels_last=True),
+            kernels=True,
+        ),
+        RowKind(
+            "triton-bf16",
+            "PyTorch on the Triton kernels, bf16 autocast, channels last",
+            lambda s: _pytorch(s, kernels=True, channels_last=True, precision="bf16"),
+            precision="bf16",
+            kernels=True,
+        ),
         *(
             RowKind(row_name(format.name, precision), f"{format.about}; {precision}", _exported, precision, format.name)
             for format in FORMATS.values()

@@ -28,7 +28,7 @@ def test_impossible_batches(batches):
 
 
 def test_unknown_row_is_named_with_the_list():
-    with pytest.raises(UsageError, match="'onxx'.*eager, .*compile, onnx, "):
+    with pytest.raises(UsageError, match="'onxx'.*eager, .*compile, .*onnx, "):
         BenchRequest(formats=("onxx",))
 
 
@@ -49,7 +49,10 @@ def test_resolution_chooses_the_preset():
 
 def test_baseline_is_always_there_and_rows_keep_their_order():
     assert BenchRequest(formats=("onnx", "compile")).rows == ("eager", "compile", "onnx")
-    assert BenchRequest().rows == ("eager", "eager-channels-last", "eager-bf16", "compile", "onnx", "openvino")
+    pytorch, usual = ("eager", "eager-channels-last", "eager-bf16", "compile"), ("onnx", "openvino")
+    assert BenchRequest().rows == (*pytorch, *usual)
+    assert BenchRequest(device="cuda").rows == (*pytorch, "triton", "triton-bf16", *usual)
+    assert BenchRequest(formats=("triton",)).rows == ("eager", "triton")
 
 
 def test_every_format_has_a_row_for_every_precision():
