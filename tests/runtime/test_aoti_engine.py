@@ -114,9 +114,10 @@ def test_fewer_instructions_than_here_are_no_obstacle():
     check_built_for(_metadata(instructions=HERE["instructions"][:1]))
 
 
-def test_another_device_than_it_was_compiled_for(tmp_path):
+@pytest.mark.parametrize("device", ["cuda", "cpu:x", "cpu:-1"])
+def test_another_device_than_it_was_compiled_for(tmp_path, device):
     with pytest.raises(MissingError, match="was compiled for cpu"):
-        open_engine(_write(tmp_path, _package(), _metadata()), EngineOptions(device="cuda"))
+        open_engine(_write(tmp_path, _package(), _metadata()), EngineOptions(device=device))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

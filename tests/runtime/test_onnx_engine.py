@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.targets.onnx import save_onnx
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.metadata import SCHEMA, Metadata
@@ -49,7 +50,7 @@ def test_info(tiny_artefact):
 
 def test_eager_and_exported_engine_agree(painted, batch):
     eager = open_engine("tiny-64")(*batch)
-    assert np.abs(eager.astype(int) - painted).max() <= 1
+    assert np.abs(eager.astype(int) - painted).max() <= TOLERANCES["fp32"].levels
     assert eager.dtype == painted.dtype and eager.shape == painted.shape
 
 
@@ -58,7 +59,7 @@ def test_eager_and_exported_engine_agree(painted, batch):
 )
 def test_options_do_not_change_the_picture(tiny_artefact, batch, painted, options):
     output = open_engine(tiny_artefact, options)(*batch)
-    assert np.abs(output.astype(int) - painted).max() <= 1
+    assert np.abs(output.astype(int) - painted).max() <= TOLERANCES["fp32"].levels
 
 
 def test_threads_share_an_engine(tiny_artefact, batch, painted):
