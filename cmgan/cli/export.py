@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, NumbersError, UsageError
+from cmgan.errors import MissingError, NumbersError
 from cmgan.runtime.formats import FORMATS, format_of
 
 PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
@@ -68,8 +68,6 @@ def export(
 ) -> None:
     """Export a model, and prove that the file paints what the model paints."""
     kind = format_of(format)
-    _one_of("pipeline", pipeline, ("full", "core"))
-    _one_of("fft", fft, ("matmul", "dft"))
     name = model_or_default(model, res)
     try:
         from cmgan.export.artefact import check_folder, export_model
@@ -180,11 +178,6 @@ def _show_divergence(artefact: Path, model: str) -> None:
     if found:
         raise NumbersError("divergence", str(found), file=artefact)
     terminal.say(f"{artefact}: no node diverges")
-
-
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(option, f"--{option} {value!r}: known are {', '.join(known)}")
 
 
 def _show_verdict(verdict: dict[str, Any]) -> None:

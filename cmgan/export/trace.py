@@ -19,6 +19,7 @@ from cmgan.export.remarks import quiet
 from cmgan.model.generator import Generator
 
 OPSETS = (18, 23)  # the least and the newest that are offered
+_CHOICES = {"pipeline": ("full", "core"), "fft": ("matmul", "dft")}
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the exporter's note on a node: the modules around it, then its value's name
 _TINY = 1e-6  # scalars below this are epsilons
 
@@ -39,6 +40,9 @@ class OnnxOptions:
     forms: str = "products"
 
     def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise UsageError(name, f"--{name} {value!r}: known are {', '.join(known)}")
         least, newest = OPSETS
         if self.opset < least or self.opset > newest:
             raise UsageError("opset", f"opset {self.opset}: {least} to {newest} are offered")

@@ -154,6 +154,12 @@ def test_opsets_that_are_not_offered(opset, fft):
         OnnxOptions(opset=opset, fft=fft)
 
 
+@pytest.mark.parametrize(("option", "known"), [("pipeline", "full, core"), ("fft", "matmul, dft")])
+def test_graphs_that_are_not_offered(option, known):
+    with pytest.raises(UsageError, match=f"--{option} 'half': known are {known}"):
+        OnnxOptions(**{option: "half"})
+
+
 def _parses(path: Path) -> bool:
     """Whether TensorRT-RTX, which needs no GPU for that, takes the file for a strongly typed network."""
     import tensorrt_rtx as trt
