@@ -135,13 +135,13 @@ def _launch(
     return out, scaled
 
 
-def before_activation(y: Tensor, demod: Tensor | None, bias: Tensor | None, noise: Tensor | None, up: bool) -> Tensor:
-    """demod * y + bias + noise in PyTorch's own operations, the order of the reference."""
-    y = filter_after_doubling(y) if up else y
-    if demod is not None:
-        y = y * demod[:, :, None, None]
-    if bias is not None:
-        y = y + bias[:, None, None]
+def before_activation(
+    y: Tensor, demod: Tensor | None, bias: Tensor | None, residual: Tensor | None, noise: Tensor | None
+) -> Tensor:
+    """demod * y + bias + residual + noise in PyTorch's own operations, the order of the reference."""
+    y = y if demod is None else y * demod[:, :, None, None]
+    y = y if bias is None else y + bias[:, None, None]
+    y = y if residual is None else y + residual
     return y if noise is None else y + noise
 
 
@@ -149,10 +149,8 @@ def composite(
     y: Tensor, demod: Tensor | None, bias: Tensor | None, residual: Tensor | None, noise: Tensor | None, up: bool
 ) -> Tensor:
     """`epilogue` in PyTorch's own operations: what exports trace, what CPU tensors take, what gradients go through."""
-    v = before_activation(y, demod, bias, None, up)
-    v = v if residual is None else v + residual
-    v = v if noise is None else v + noise
-    return activate(v).to(y.dtype)
+    raw = filter_after_doubling(y) if up else y
+    return activate(before_activation(raw, demod, bias, residual, noise)).to(y.dtype)
 
 
 def scaling_composite(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cmgan.errors import UsageError
 from cmgan.kernels.autograd import op
-from cmgan.kernels.epilogue import activated, finished
+from cmgan.kernels.epilogue import activated, before_activation, finished
 from cmgan.kernels.launch import check_operands, laid_out, traceable
 from cmgan.kernels.winners import Tile
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate
@@ -110,10 +110,7 @@ def composite(
     """`modconv2d` in PyTorch's own operations."""
     y = x if style is None else x * style[:, :, None, None]
     y = F.conv2d(y.to(x.dtype), weight.to(x.dtype), padding=weight.shape[-1] // 2)
-    y = y if demod is None else y * demod[:, :, None, None]
-    y = y if bias is None else y + bias[:, None, None]
-    y = y if residual is None else y + residual
-    y = y if noise is None else y + noise
+    y = before_activation(y, demod, bias, residual, noise)
     return (activate(y) if act else y).to(x.dtype)
 
 

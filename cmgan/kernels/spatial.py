@@ -15,7 +15,7 @@ from torch import Tensor
 from cmgan.kernels.autograd import op
 from cmgan.kernels.epilogue import activated, before_activation, finished, placed, raw_tile
 from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile, traceable
-from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate
+from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate, filter_after_doubling
 
 
 @triton.jit
@@ -62,7 +62,8 @@ def composite(
 ) -> tuple[Tensor, Tensor]:
     """`spatial_epilogue` in PyTorch's own operations."""
     scale = scale_map + alpha[:, :, None, None]
-    scaled = activate(before_activation(y, demod, bias, noise, up)) * scale
+    raw = filter_after_doubling(y) if up else y
+    scaled = activate(before_activation(raw, demod, bias, None, noise)) * scale
     wide = torch.promote_types(scale.dtype, torch.float32)
     return scaled.to(y.dtype), scale.to(wide).square().mean((2, 3))
 
