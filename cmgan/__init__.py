@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Inpainter": "cmgan.runtime.inpainter",
-    "InpaintOptions": "cmgan.runtime.inpainter",
+    "Inpainter": "cmgan.inpaint.inpainter",
+    "InpaintOptions": "cmgan.inpaint.inpainter",
     "open_engine": "cmgan.runtime.open",
     "from_pretrained": "cmgan.model.hub",
     "load_generator": "cmgan.model.weights",

@@ -1,12 +1,14 @@
-"""The sizes of the network: one frozen dataclass, one table of presets."""
+"""The sizes of the network: one frozen dataclass, one table of presets; and fields that know their limits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from dataclasses import field as dataclass_field
 from typing import Any
 
-from cmgan.errors import ModelError, UsageError
+from cmgan.errors import ModelError, UsageError, shown
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,27 @@ def preset(name: str) -> GeneratorConfig:
     if name not in PRESETS:
         raise UsageError("preset", f"{name!r} is no preset; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def option(
+    default: Any, what: str, *, least: float | None = None, most: float = math.inf, choices: Iterable[str] = ()
+) -> Any:
+    """A dataclass field with its meaning, and the least and the largest number or the only words it takes."""
+    limits = {"what": what, "least": least, "most": most, "choices": tuple(choices)}
+    return dataclass_field(default=default, metadata=limits)
+
+
+def check_options(values: Any, section: str) -> None:
+    """Raise `UsageError` for a field of the dataclass `values`, a `section`, that is beyond its limits."""
+    for entry in fields(values):
+        _check(f"{section}.{entry.name}", getattr(values, entry.name), entry.metadata)
+
+
+def _check(name: str, value: Any, limits: Any) -> None:
+    if limits["choices"] and value not in limits["choices"]:
+        raise UsageError("config", f"{name} is {shown(value) or 'missing'}; one of {', '.join(limits['choices'])}")
+    least, most = limits["least"], limits["most"]
+    if least is None or (least <= value <= most and value < math.inf):
+        return
+    needed = f"at least {least}" if most == math.inf else f"{least} to {most}"
+    raise UsageError("config", f"{name} is {value}; a number of {needed} is needed")

@@ -1,6 +1,6 @@
 """Every tolerance that only tests use: name -> (largest absolute difference, why). No test has one of its own.
 
-What artefacts must hold is in `cmgan/export/proof/tolerances.py`.
+What artefacts must hold is in `cmgan/export/gate/tolerances.py`.
 """
 
 from types import MappingProxyType

@@ -51,7 +51,7 @@ class Subject:
         from cmgan.imaging.mask import load_mask
         from cmgan.imaging.picture import load_picture
         from cmgan.imaging.save import save_picture
-        from cmgan.runtime.inpainter import Inpainter
+        from cmgan.inpaint.inpainter import Inpainter
 
         engine = _Timed(self._engine)
         start = time.perf_counter()

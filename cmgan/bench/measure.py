@@ -14,9 +14,9 @@ from cmgan.bench.prepare import Progress
 from cmgan.bench.report import CANNOT, FAILED, MEASURED, Row
 from cmgan.bench.rows import FORMS, KINDS, RowKind, Setting
 from cmgan.bench.worker import RowFailure, Worker
-from cmgan.export.proof.cases import Case, stacked
-from cmgan.export.proof.parity import compare, summary
-from cmgan.export.proof.tolerances import TOLERANCES
+from cmgan.export.gate.cases import Case, stacked
+from cmgan.export.gate.parity import compare, summary
+from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.runtime.sidecar import files_of
 
 TURNS = 10  # rows take turns, so that a slow spell of the machine hits all of them

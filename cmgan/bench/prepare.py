@@ -12,8 +12,8 @@ from cmgan.bench.request import BenchRequest
 from cmgan.bench.rows import KINDS, RowKind, row_name
 from cmgan.config import PRESETS
 from cmgan.errors import CmganError, MissingError, NumbersError, UsageError
+from cmgan.formats import FORMATS
 from cmgan.runtime.engine import EngineInfo
-from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine
 from cmgan.weights import bundled
 

@@ -10,7 +10,7 @@ from cmgan.bench.budget import Budget, parse_budget
 from cmgan.bench.rows import BASELINE, KINDS, PRECISIONS, USUAL_FORMATS, row_name
 from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
 from cmgan.errors import UsageError
-from cmgan.runtime.formats import FORMATS, format_of
+from cmgan.formats import FORMATS, format_of
 
 _PYTORCH_ROWS = tuple(kind.name for kind in KINDS.values() if kind.pytorch)
 

@@ -1,6 +1,6 @@
 """The kinds of rows that a bench has, with how their engines are made. Read by the parent and the children.
 
-PyTorch has one line a row here; exported files have a row for each format of `cmgan.runtime.formats` and precision.
+PyTorch has one line a row here; exported files have a row for each format of `cmgan.formats` and precision.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cmgan.errors import MissingError
-from cmgan.export.proof.tolerances import TOLERANCES
+from cmgan.export.gate.tolerances import TOLERANCES
+from cmgan.formats import FORMATS
 from cmgan.runtime.engine import Engine, EngineOptions
-from cmgan.runtime.formats import FORMATS
 from cmgan.runtime.open import open_engine
 
 FORMS = ("activation", "weight")  # of the modulated convolution
@@ -61,7 +61,7 @@ def _pytorch(setting: Setting, *, kernels: bool = False, **options: Any) -> Engi
     """`options` are those of `EagerOptions`, without the device."""
     import torch
 
-    from cmgan.export.lowered.network import fold_gains
+    from cmgan.export.network.lowered import fold_gains
     from cmgan.kernels import use
     from cmgan.model.functional import ACTIVATION_SPACE, WEIGHT_SPACE
     from cmgan.model.weights import load_generator

@@ -22,7 +22,7 @@ from cmgan.bench.request import BenchRequest
 from cmgan.bench.rows import BASELINE, FORMS, KINDS, Setting
 from cmgan.bench.worker import RowFailure
 from cmgan.errors import MissingError
-from cmgan.export.proof.cases import Case, stacked
+from cmgan.export.gate.cases import Case, stacked
 
 if TYPE_CHECKING:
     from cmgan.export.source import Source

@@ -20,10 +20,10 @@ _PHOTOGRAPHS = 16
 
 def measure_training(progress: Progress = lambda step: None, seconds: float = _SECONDS) -> list[Figure]:
     """Object-aware masks of 512 x 512 a second; samples of 256 x 256 with masks, read from JPEG files in a tar."""
+    from cmgan.masks import training_mask
+    from cmgan.masks.rng import sample_rng
     from cmgan.train.data.pictures import open_pictures
     from cmgan.train.data.samples import TrainingSet
-    from cmgan.train.masks import training_mask
-    from cmgan.train.rng import sample_rng
 
     progress("drawing masks")
     masks = _rate(lambda index: training_mask(sample_rng(0, 0, index, "mask"), 512), seconds)

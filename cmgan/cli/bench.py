@@ -77,7 +77,7 @@ def bench(
     from cmgan.bench.render import render
     from cmgan.bench.report import to_json
     from cmgan.files import check_target
-    from cmgan.runtime.formats import format_of_file
+    from cmgan.formats import format_of_file
 
     if pictures and format_of_file(Path(request.model_name)) is None:
         raise UsageError("pictures", "--pictures needs --model with an exported file", file=request.model_name)

@@ -46,15 +46,15 @@ def evaluate(
     json: Json = None,
 ) -> None:
     """Judge an engine on pictures and masks: errors, similarities, distances of features, by size of hole."""
+    from cmgan.evaluate.files import write_evaluation
+    from cmgan.evaluate.render import render
+    from cmgan.evaluate.report import to_json
+    from cmgan.evaluate.run import EvaluationRequest, open_extractors
+    from cmgan.evaluate.run import evaluate as judge
+    from cmgan.evaluate.summary import summarise
     from cmgan.files import check_target
     from cmgan.runtime.engine import EngineOptions
     from cmgan.runtime.open import open_engine
-    from cmgan.train.evaluation.files import write_evaluation
-    from cmgan.train.evaluation.render import render
-    from cmgan.train.evaluation.report import to_json
-    from cmgan.train.evaluation.run import EvaluationRequest, open_extractors
-    from cmgan.train.evaluation.run import evaluate as judge
-    from cmgan.train.evaluation.summary import summarise
 
     check_target(output, overwrite=overwrite)
     request = EvaluationRequest(images, masks, by_name, seed, tuple(name for name in baselines.split(",") if name))

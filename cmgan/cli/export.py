@@ -10,7 +10,7 @@ import typer
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal, write_json
 from cmgan.errors import MissingError, NumbersError
-from cmgan.runtime.formats import FORMATS, format_of
+from cmgan.formats import FORMATS, format_of
 
 PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
 _EXPORT_EXAMPLES = """Examples:
@@ -128,7 +128,7 @@ def lower(
     json: Json = None,
 ) -> None:
     """Rewrite the Fourier transforms (DFT nodes) of any ONNX file as products with constant matrices."""
-    from cmgan.export.fft.lowering import lower_file
+    from cmgan.export.lower.lowering import lower_file
 
     with terminal.progress("lowering"):
         report = lower_file(source, output, overwrite=overwrite, compare=compare)
@@ -153,7 +153,7 @@ def check(
     if debug_layers:
         _show_divergence(artefact, model_or_default(model, None))
         return
-    from cmgan.export.proof.check import check_artefact
+    from cmgan.export.gate.check import check_artefact
     from cmgan.runtime.engine import EngineOptions
 
     verdict = check_artefact(artefact, EngineOptions(device=device, threads=threads))

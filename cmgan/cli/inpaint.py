@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cmgan.imaging.limits import Limits
     from cmgan.imaging.mask import MaskOptions
     from cmgan.imaging.picture import Picture
+    from cmgan.inpaint.inpainter import Inpainter, LazyEngine
     from cmgan.runtime.engine import Engine, EngineOptions
-    from cmgan.runtime.inpainter import Inpainter, LazyEngine
 
 _Flag = typer.Option  # shorter below
 
@@ -102,8 +102,8 @@ def inpaint(
         keep_metadata=keep_metadata,
         overwrite=overwrite,
     )
+    from cmgan.inpaint.inpainter import Inpainter, InpaintOptions
     from cmgan.runtime.engine import EngineOptions
-    from cmgan.runtime.inpainter import Inpainter, InpaintOptions
 
     running = EngineOptions(device=device, threads=threads, allow_foreign=allow_foreign_model)
     engine = _engine(model_or_default(model, res), res, running)
@@ -135,7 +135,7 @@ class Request:
     overwrite: bool
 
     def __post_init__(self) -> None:
-        from cmgan.runtime.inpainter import check_seed
+        from cmgan.inpaint.inpainter import check_seed
 
         if (self.mask is not None) + bool(self.boxes) + self.alpha != 1:
             message = "one mask is needed: a file, --box x,y,w,h (repeatable) or --mask alpha"
@@ -235,7 +235,7 @@ def _hole(request: Request, picture: Picture) -> np.ndarray:
 
 
 def _folder(inpainter: Inpainter, request: Request, folder: FolderRequest) -> dict[str, Any]:
-    from cmgan.runtime.folder import FolderOptions, check_outcomes, inpaint_items, pair, parse_shard, shard
+    from cmgan.inpaint.folder import FolderOptions, check_outcomes, inpaint_items, pair, parse_shard, shard
 
     if request.mask is None or request.output is None or request.samples > 1 or request.concat:
         message = "a folder takes a mask (a file or a folder) and -o FOLDER, and neither --samples nor --concat"
@@ -272,7 +272,7 @@ def _folder(inpainter: Inpainter, request: Request, folder: FolderRequest) -> di
 
 def _engine(model: str, res: int | None, options: EngineOptions) -> LazyEngine:
     """The engine, opened when a hole is there to be filled."""
-    from cmgan.runtime.inpainter import LazyEngine
+    from cmgan.inpaint.inpainter import LazyEngine
     from cmgan.runtime.open import open_engine
 
     def opener() -> Engine:

@@ -39,9 +39,9 @@ def masks(
 ) -> None:
     """Write a fixed set of masks (PNG, white = hole) and masks.json, which has the digests."""
     from cmgan.files import check_target
+    from cmgan.masks.evaluation import evaluation_masks, write_masks
+    from cmgan.masks.silhouettes import silhouettes_from
     from cmgan.train.data.pictures import open_pictures
-    from cmgan.train.masks.evaluation import evaluation_masks, write_masks
-    from cmgan.train.masks.silhouettes import silhouettes_from
 
     check_target(output, overwrite=overwrite)
     # The PNGs of the ids stand for their pictures, which are not needed.

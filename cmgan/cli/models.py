@@ -12,7 +12,7 @@ from cmgan.cli.render import terminal, write_json
 from cmgan.errors import MissingError
 
 if TYPE_CHECKING:
-    from cmgan.runtime.graph import Graph
+    from cmgan.runtime.inspect import Graph
 
 _SHOWN_LAYERS = 10  # the most expensive ones
 _INIT_EXAMPLES = """Examples:
@@ -85,7 +85,7 @@ def info(
 ) -> None:
     """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""
     from cmgan.config import PRESETS
-    from cmgan.runtime.formats import format_of_file
+    from cmgan.formats import format_of_file
 
     if model is None:
         document: dict[str, Any] = {"presets": {name: config.to_dict() for name, config in PRESETS.items()}}
@@ -114,7 +114,7 @@ def doctor(json: Json = None) -> None:
 def _artefact(path: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from cmgan.runtime.graph import inspect
+    from cmgan.runtime.inspect import inspect
     from cmgan.runtime.sidecar import files_of
 
     metadata, graph = inspect(path)

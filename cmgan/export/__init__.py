@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "lower_fft": "cmgan.export.fft.lowering",
+    "lower_fft": "cmgan.export.lower.lowering",
     "export_model": "cmgan.export.artefact",
-    "compare": "cmgan.export.proof.parity",
+    "compare": "cmgan.export.gate.parity",
 }
 
 __all__ = ["compare", "export_model", "lower_fft"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import cmgan
 from cmgan.errors import MissingError
+from cmgan.export.gate.candidate import RAW, Candidate, Progress
+from cmgan.export.gate.cases import save_cases
+from cmgan.export.gate.prove import prove
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import RAW, Candidate, Progress
-from cmgan.export.proof.cases import save_cases
-from cmgan.export.proof.gate import prove
 from cmgan.export.source import Source
+from cmgan.export.targets import Builder, builder_of
 from cmgan.files import atomic_files, check_target
 from cmgan.model.weights import LoadedModel
-from cmgan.runtime.formats import loaded as loaded_name
 from cmgan.runtime.metadata import Metadata
 
 
@@ -68,9 +68,9 @@ def check_folder(folder: Path, target: Path, *, overwrite: bool) -> None:
     check_target(target if folder.is_dir() else folder, overwrite=overwrite)
 
 
-def _builder(options: ExportOptions) -> Any:
+def _builder(options: ExportOptions) -> Builder:
     try:
-        return loaded_name(options.kind.builder)
+        return builder_of(options.kind.name)
     except ImportError as error:
         message = f"--format {options.kind.name} needs {error.name}: pip install 'cmgan[export,{options.kind.extra}]'"
         raise MissingError("export", message) from error

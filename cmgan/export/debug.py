@@ -12,17 +12,17 @@ import numpy as np
 import onnx
 
 from cmgan.errors import MissingError, ModelError, UsageError
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.tolerances import NODE_SNR
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.cases import parity_cases, stacked
-from cmgan.export.proof.tolerances import NODE_SNR
 from cmgan.export.source import Source
 from cmgan.export.static_values import StaticValues
 from cmgan.export.trace import OnnxOptions, pipeline_of
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata
-from cmgan.runtime.onnx_engine import session
-from cmgan.runtime.onnx_file import load_onnx
+from cmgan.runtime.onnx.engine import session
+from cmgan.runtime.onnx.file import load_onnx
 
 _CHUNK = 2**26  # bytes of one graph's values that are kept at a time
 _NOTHING = 1e-6  # values below count as zero: what is left of sums that cancel

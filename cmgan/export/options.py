@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from cmgan.errors import UsageError
-from cmgan.export.half import HALF_TYPES
+from cmgan.export.precision.half import HALF_TYPES
 from cmgan.export.trace import OnnxOptions
-from cmgan.runtime.formats import FLAGS, Format, format_of
+from cmgan.formats import FLAGS, Format, format_of
 
 _LARGEST_BATCH = 1024
 

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from cmgan.export.half import in_half
-from cmgan.export.proof.cases import Case, parity_cases, stacked
+from cmgan.export.gate.cases import Case, parity_cases, stacked
+from cmgan.export.precision.half import in_half
 from cmgan.export.trace import OnnxOptions, onnx_from_generator
 from cmgan.model.generator import Generator
 from cmgan.model.pipeline import inpaint_bytes

@@ -11,7 +11,7 @@ import onnx.shape_inference
 from onnx import numpy_helper
 
 from cmgan.errors import ModelError
-from cmgan.runtime.onnx_file import STANDARD_DOMAINS
+from cmgan.runtime.onnx.file import STANDARD_DOMAINS
 
 _SMALL = 1024  # bytes: shapes, axes and lengths are smaller; of larger tensors, the weights, only the shape counts
 _INTEGER_TYPES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)

@@ -12,9 +12,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from cmgan.errors import UsageError
-from cmgan.export.lowered.network import Lowered, example_inputs, hot_layers
-from cmgan.export.proof.candidate import RAW
-from cmgan.export.proof.tolerances import HOT
+from cmgan.export.gate.candidate import RAW
+from cmgan.export.gate.tolerances import HOT
+from cmgan.export.network.lowered import Lowered, example_inputs, hot_layers
 from cmgan.export.remarks import quiet
 from cmgan.model.generator import Generator
 
@@ -28,8 +28,8 @@ _TINY = 1e-6  # scalars below this are epsilons
 class OnnxOptions:
     """What graph to write: `pipeline` full or core, `fft` matmul or dft, `precision` fp32, fp16 or bf16.
 
-    `keep_fp32` are regular expressions for names of nodes, see `cmgan.export.half.in_half`. `forms`, see
-    `cmgan.export.lowered.network.Lowered`, are chosen by the format.
+    `keep_fp32` are regular expressions for names of nodes, see `cmgan.export.precision.half.in_half`. `forms`, see
+    `cmgan.export.network.lowered.Lowered`, are chosen by the format.
     """
 
     pipeline: str = "full"
@@ -56,7 +56,7 @@ def onnx_from_generator(generator: Generator, options: OnnxOptions) -> onnx.Mode
     """Trace in fp32 and clean up. The initializers keep the generator's parameter names, nodes are called after their
     module (`encoder.blocks.0.conv/Conv_0`); the batch is dynamic.
 
-    Inputs are those of `cmgan.export.lowered.network.Lowered`; the only output is named "output".
+    Inputs are those of `cmgan.export.network.lowered.Lowered`; the only output is named "output".
     """
     lowered = Lowered(generator, options.pipeline, options.fft, options.forms)
     batch = torch.export.Dim("batch", min=1, max=1024)
@@ -96,7 +96,7 @@ def with_raw_output(model: onnx.ModelProto) -> onnx.ModelProto:
 def with_hot_weights(model: onnx.ModelProto, generator: Generator) -> onnx.ModelProto:
     """A copy whose demodulated styles and spatial scales are `HOT` times as large: the same picture by demodulation.
 
-    See `cmgan.export.lowered.network.hot_layers`.
+    See `cmgan.export.network.lowered.hot_layers`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cmgan.config import PRESETS
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.files import read_start, refuse_wrong_kind
+from cmgan.formats import FORMATS, format_of_file
 from cmgan.runtime.engine import Engine, EngineOptions
 from cmgan.runtime.file_engine import FileEngine
-from cmgan.runtime.formats import FORMATS, format_of_file, loaded
 from cmgan.weights import bundled
 
 
@@ -45,7 +46,27 @@ def open_artefact(path: Path, options: EngineOptions | None = None) -> FileEngin
     if format is None:
         suffixes = ", ".join(f.suffix for f in FORMATS.values())
         raise UsageError("artefact", f"is no exported file; their names end in {suffixes}", file=path)
-    return loaded(format.engine)(path, options)
+    return _engine_of(format.name)(path, options)
+
+
+def _engine_of(format: str) -> Callable[[Path, EngineOptions | None], FileEngine]:
+    """The class that runs artefacts of a format; its runtime is imported only now."""
+    if format == "onnx":
+        from cmgan.runtime.onnx.engine import OnnxEngine
+
+        return OnnxEngine
+    if format == "openvino":
+        from cmgan.runtime.openvino.engine import OpenvinoEngine
+
+        return OpenvinoEngine
+    if format == "aoti":
+        from cmgan.runtime.aoti import AotiEngine
+
+        return AotiEngine
+    assert format in ("trt", "trt-rtx"), format
+    from cmgan.runtime.tensorrt.engine import TensorrtEngine
+
+    return TensorrtEngine
 
 
 def _eager(model: str, options: EngineOptions) -> Engine:

@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cmgan.config import PRESETS
+from cmgan.config import PRESETS, check_options, option
 from cmgan.errors import UsageError, shown
 from cmgan.files import sha256
-from cmgan.train.masks.config import PUBLISHED, MaskConfig
-from cmgan.train.masks.draw import KINDS
-from cmgan.train.option import check_options, option
+from cmgan.masks.config import PUBLISHED, MaskConfig
+from cmgan.masks.draw import KINDS
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import numpy as np
 
 from cmgan.config import PRESETS
 from cmgan.errors import UsageError
+from cmgan.masks.config import MaskConfig
+from cmgan.masks.draw import draw_mask
+from cmgan.masks.segments import Segments
+from cmgan.masks.silhouettes import Silhouettes, silhouettes_from
 from cmgan.train.config import TrainConfig
 from cmgan.train.data.pictures import Pictures, open_pictures
 from cmgan.train.data.samples import TrainingSet
-from cmgan.train.masks.config import MaskConfig
-from cmgan.train.masks.draw import draw_mask
-from cmgan.train.masks.segments import Segments
-from cmgan.train.masks.silhouettes import Silhouettes, silhouettes_from
 from cmgan.train.procedural import ProceduralPictures
 
 _PROCEDURAL = "procedural:"

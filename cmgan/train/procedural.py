@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from cmgan.imaging.limits import Limits
 
 if TYPE_CHECKING:
-    from cmgan.train.masks.segments import Segments
+    from cmgan.masks.segments import Segments
 
 SIDE = 96  # pixels
 _SHAPES = 6

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cmgan.features.maps import extractor
+from cmgan.masks.rng import sample_rng
 from cmgan.train import losses
 from cmgan.train.config import TrainConfig
 from cmgan.train.distributed import World
 from cmgan.train.networks import Networks, ema_decay, learning_rate_factor
-from cmgan.train.perceptual import Perceptual, extractor
-from cmgan.train.rng import sample_rng
+from cmgan.train.perceptual import Perceptual
 
 Terms = dict[str, Tensor]  # of the loss and of the gradients, scalars without a graph
 

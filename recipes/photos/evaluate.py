@@ -31,8 +31,8 @@ from pathlib import Path
 from PIL import Image
 
 from cmgan.cli.main import run
-from cmgan.train.evaluation.card import card_table
-from cmgan.train.masks.evaluation import evaluation_masks, write_masks
+from cmgan.evaluate.card import card_table
+from cmgan.masks.evaluation import evaluation_masks, write_masks
 
 MASK_BINS = ((0.05, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))  # of the share of hole, two masks each
 MASKS_SHA256 = "0aba58fa9f5f3803a83f0dc80d6aba1a453b2e21dca1733d99445b9683b22f0b"

@@ -13,10 +13,10 @@ from cmgan.bench.rows import KINDS, Setting
 from cmgan.bench.run import Outcome, run_bench
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
-from cmgan.export.proof.cases import parity_cases, stacked
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.formats import FORMATS
 from cmgan.model.count import count
 from cmgan.model.weights import resolve, save_generator
-from cmgan.runtime.formats import FORMATS
 
 QUICK = {"iters": 2, "min_seconds": 0.0, "warmup": 0, "threads": 1, "resolution": 64}
 

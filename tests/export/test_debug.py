@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from cmgan.cli.main import run
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.debug import check_debuggable, divergence_of_file, first_divergence
-from cmgan.export.half import in_half
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.tolerances import NODE_SNR
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.cases import parity_cases, stacked
-from cmgan.export.proof.tolerances import NODE_SNR
+from cmgan.export.precision.half import in_half
 from cmgan.export.source import Source
 from cmgan.model.weights import resolve
 

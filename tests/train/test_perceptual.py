@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cmgan.errors import ModelError, UsageError
-from cmgan.train.perceptual import UNIT_EPSILON, Perceptual, Vgg16, extractor, feature_distance
+from cmgan.features.maps import Vgg16, extractor
+from cmgan.train.perceptual import UNIT_EPSILON, Perceptual, feature_distance
 from tests.tolerances import tolerance
 
 

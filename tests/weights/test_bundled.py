@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cmgan.config import DEFAULT_MODEL
-from cmgan.export.proof.check import check_artefact
+from cmgan.export.gate.check import check_artefact
 from cmgan.model.weights import SHARD_LIMIT, load_generator, resolve
 from cmgan.runtime.open import open_engine
 from cmgan.weights import bundled

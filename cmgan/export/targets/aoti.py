@@ -18,14 +18,14 @@ from torch._inductor.utils import fresh_cache
 from torch.export.pt2_archive._package import AOTICompiledModel
 
 from cmgan.errors import MissingError
-from cmgan.export.lowered.network import Lowered, example_inputs, hot_layers
+from cmgan.export.gate.candidate import RAW, Candidate, Progress, Runner
+from cmgan.export.gate.cases import Case, stacked
+from cmgan.export.gate.tolerances import HOT
+from cmgan.export.network.lowered import Lowered, example_inputs, hot_layers
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import RAW, Candidate, Progress, Runner
-from cmgan.export.proof.cases import Case, stacked
-from cmgan.export.proof.tolerances import HOT
 from cmgan.export.remarks import quiet
 from cmgan.export.source import Source
-from cmgan.runtime.aoti_engine import built_for, load_package, run_package
+from cmgan.runtime.aoti import built_for, load_package, run_package
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.sidecar import sidecar_of, write_sidecar

@@ -7,19 +7,19 @@ from typing import Any
 
 import onnx
 
-from cmgan.export.int8.mix import int8_graph
+from cmgan.export.gate.candidate import Candidate, Progress, Runner
+from cmgan.export.gate.cases import Case, stacked
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import Candidate, Progress, Runner
-from cmgan.export.proof.cases import Case, stacked
-from cmgan.export.range_check import range_verdict
+from cmgan.export.precision.ranges import range_verdict
 from cmgan.export.source import Source
+from cmgan.export.targets.int8 import int8_graph
 from cmgan.export.trace import pipeline_of, with_hot_weights, with_raw_output
 from cmgan.files import atomic_path, write_atomically
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata
-from cmgan.runtime.onnx_engine import session
-from cmgan.runtime.onnx_file import ONNX_LIMIT
+from cmgan.runtime.onnx.engine import session
+from cmgan.runtime.onnx.file import ONNX_LIMIT
 
 
 def build(source: Source, options: ExportOptions, progress: Progress) -> Candidate:

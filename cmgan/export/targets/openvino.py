@@ -9,17 +9,17 @@ from typing import Any
 
 import onnx
 
-from cmgan.export.int8.mix import int8_graph
+from cmgan.export.gate.candidate import RAW, Candidate, Progress, Runner
+from cmgan.export.gate.cases import Case, stacked
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import RAW, Candidate, Progress, Runner
-from cmgan.export.proof.cases import Case, stacked
 from cmgan.export.source import Source
+from cmgan.export.targets.int8 import int8_graph
 from cmgan.export.trace import with_hot_weights, with_raw_output
 from cmgan.files import write_atomically
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, graph_inputs
 from cmgan.runtime.metadata import Metadata
-from cmgan.runtime.openvino_engine import Requests, compiled, load_openvino, weights_of
+from cmgan.runtime.openvino.engine import Requests, compiled, load_openvino, weights_of
 from cmgan.runtime.sidecar import sidecar_of, write_sidecar
 
 IR = tuple[bytes, bytes]  # the XML and the weights

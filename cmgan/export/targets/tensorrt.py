@@ -14,22 +14,22 @@ from typing import Any
 import onnx
 
 from cmgan.errors import MissingError, ModelError, UsageError, warn
+from cmgan.export.gate.candidate import Candidate, Progress, Runner
+from cmgan.export.gate.cases import Case, stacked
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import Candidate, Progress, Runner
-from cmgan.export.proof.cases import Case, stacked
-from cmgan.export.range_check import range_verdict
+from cmgan.export.precision.ranges import range_verdict
 from cmgan.export.source import Source
 from cmgan.export.targets.onnx import runner
 from cmgan.export.trace import with_hot_weights
 from cmgan.files import cache_folder, sha256
 from cmgan.runtime import cuda
 from cmgan.runtime.file_engine import Arrays, graph_inputs
-from cmgan.runtime.kernel_cache import read_cache, write_cache
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.sidecar import sidecar_of, write_sidecar
-from cmgan.runtime.tensorrt_engine import Build
-from cmgan.runtime.tensorrt_library import TITLES, library, new_log
-from cmgan.runtime.tensorrt_session import Session
+from cmgan.runtime.tensorrt.engine import Build
+from cmgan.runtime.tensorrt.kernel_cache import read_cache, write_cache
+from cmgan.runtime.tensorrt.library import TITLES, library, new_log
+from cmgan.runtime.tensorrt.session import Session
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 from cmgan.errors import PictureError
 from cmgan.imaging.limits import Limits
+from cmgan.masks.segments import Segments, read_json, read_segments
 from cmgan.train.data.archive import Archive
-from cmgan.train.masks.segments import Segments, read_json, read_segments
 
 _MAX_JSON = 2**30  # bytes; COCO's own file has 370 million
 _OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".JPG", ".JPEG")

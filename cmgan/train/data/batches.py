@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cmgan.errors import CmganError, DeadlineError, SystemRefusal, UsageError
+from cmgan.masks.rng import sample_rng
 from cmgan.train.data.samples import TrainingSet
-from cmgan.train.rng import sample_rng
 
 if TYPE_CHECKING:
     from torch import Tensor

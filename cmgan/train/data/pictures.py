@@ -9,9 +9,9 @@ import numpy as np
 
 from cmgan.errors import PictureError, UsageError
 from cmgan.imaging.limits import Limits
+from cmgan.masks.segments import Segments
 from cmgan.train.data.annotations import Annotations
 from cmgan.train.data.archive import PICTURE_SUFFIXES, Archive, open_archive
-from cmgan.train.masks.segments import Segments
 
 SPLITS = ("train", "validation", "all")
 

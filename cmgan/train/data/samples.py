@@ -12,9 +12,9 @@ from PIL import Image
 from cmgan.errors import PictureError, UsageError, warn
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
-from cmgan.train.masks.draw import training_mask
-from cmgan.train.masks.segments import Segments
-from cmgan.train.rng import sample_rng
+from cmgan.masks.draw import training_mask
+from cmgan.masks.rng import sample_rng
+from cmgan.masks.segments import Segments
 
 BAD_PICTURES = ("fail", "skip")
 _MOST_BAD = 100  # pictures in a row that "skip" passes over

@@ -18,10 +18,10 @@ from cmgan.bench.request import BenchRequest
 from cmgan.bench.run import run_bench
 from cmgan.errors import MissingError, UsageError
 from cmgan.export.artefact import export_model
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.check import check_artefact
+from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.cases import parity_cases, stacked
-from cmgan.export.proof.check import check_artefact
-from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.source import Source, eager_outputs
 from cmgan.export.targets import aoti
 from cmgan.export.trace import OnnxOptions

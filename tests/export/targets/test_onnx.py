@@ -16,12 +16,12 @@ import torch
 from cmgan.config import PRESETS
 from cmgan.errors import NumbersError, UsageError
 from cmgan.export.artefact import export_model
+from cmgan.export.gate.candidate import Candidate
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.check import check_artefact
+from cmgan.export.gate.prove import prove
+from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.candidate import Candidate
-from cmgan.export.proof.cases import parity_cases, stacked
-from cmgan.export.proof.check import check_artefact
-from cmgan.export.proof.gate import prove
-from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.source import eager_outputs
 from cmgan.export.targets.onnx import runner
 from cmgan.export.trace import OnnxOptions, onnx_from_generator, with_hot_weights

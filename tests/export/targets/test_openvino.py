@@ -7,15 +7,15 @@ import pytest
 
 from cmgan.errors import MissingError, NumbersError, UsageError
 from cmgan.export.artefact import export_model
+from cmgan.export.gate.cases import stacked
+from cmgan.export.gate.check import check_artefact
+from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.cases import stacked
-from cmgan.export.proof.check import check_artefact
-from cmgan.export.proof.tolerances import TOLERANCES
 from cmgan.export.targets import openvino as target
 from cmgan.export.trace import OnnxOptions
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.open import open_engine
-from cmgan.runtime.openvino_engine import Requests, compiled, facts, load_openvino, weights_of
+from cmgan.runtime.openvino.engine import Requests, compiled, facts, load_openvino, weights_of
 from cmgan.runtime.sidecar import read_sidecar
 
 HAS_BF16 = "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.export.artefact import export_model
+from cmgan.export.gate.cases import load_cases
+from cmgan.export.gate.check import check_artefact
 from cmgan.export.options import ExportOptions
-from cmgan.export.proof.cases import load_cases
-from cmgan.export.proof.check import check_artefact
 from cmgan.export.source import Source
 from cmgan.export.targets.tensorrt import (
     _build_engine,
@@ -33,9 +33,9 @@ from cmgan.export.trace import OnnxOptions
 from cmgan.files import sha256
 from cmgan.model.weights import resolve
 from cmgan.runtime.cuda import Gpu
-from cmgan.runtime.kernel_cache import write_cache
 from cmgan.runtime.sidecar import read_sidecar
-from cmgan.runtime.tensorrt_library import library, new_log
+from cmgan.runtime.tensorrt.kernel_cache import write_cache
+from cmgan.runtime.tensorrt.library import library, new_log
 
 SUPPORTED = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121"]
 RTX = ExportOptions(format="trt-rtx", target=("sm_89",))

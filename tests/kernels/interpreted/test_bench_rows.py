@@ -3,9 +3,9 @@
 import pytest
 
 from cmgan.bench.rows import KINDS, Setting
-from cmgan.export.proof.cases import parity_cases, stacked
-from cmgan.export.proof.parity import compare
-from cmgan.export.proof.tolerances import TOLERANCES
+from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.parity import compare
+from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.kernels.launch import launches
 from cmgan.model.weights import resolve, save_generator
 

@@ -6,9 +6,9 @@ from PIL import Image
 
 from cmgan.errors import PictureError, UsageError
 from cmgan.imaging.limits import Limits
+from cmgan.masks.segments import Segments
 from cmgan.train.data.pictures import open_pictures
 from cmgan.train.data.samples import TrainingSet
-from cmgan.train.masks.segments import Segments
 from tests.hostile.generate import cut, encoded, exif_with, photo
 from tests.train.data.archives import folder_of, jpegs, tar_of
 

@@ -1,0 +1,83 @@
+"""The set that an engine is judged on: pictures and masks from folders, brought to the engine's size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cmgan.errors import PictureError, UsageError
+from cmgan.imaging.decode import decode
+from cmgan.imaging.limits import Limits
+from cmgan.imaging.picture import load_picture
+from cmgan.inpaint.folder import pair
+
+_FORMATS = ("png", "jpeg", "webp")
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
+HOLE_FROM = 128  # the least value of a hole in a mask file
+
+Pairs = dict[Path, list[Path]]
+
+
+def find_pairs(images: Path, masks: Path, *, by_name: bool) -> Pairs:
+    """Each picture of the folder `images` with its masks of the folder `masks`, both in the order of their names.
+
+    Every mask belongs to every picture, or, with `by_name`, those that `cmgan inpaint` would give it: a mask of the
+    picture's stem, or any number of `STEM_mask*`.
+
+    Raises:
+        UsageError: not_a_folder, no_pictures; with `by_name` those of `cmgan.inpaint.folder.pair`.
+    """
+    if not by_name:
+        every = _listed(masks)
+        return {picture: every for picture in _listed(images)}
+    found: Pairs = {}
+    for item in pair(images, masks, images / ".results", recursive=False, formats=_FORMATS):
+        found.setdefault(item.image, []).append(item.mask)
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError("not_a_folder", "is no folder", file=folder)
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _EXTENSIONS and not p.name.startswith("."))
+    if not found:
+        raise UsageError("no_pictures", f"holds no picture ({', '.join(_EXTENSIONS)})", file=folder)
+    return found
+
+
+def load_square(path: Path, side: int) -> np.ndarray:
+    """A picture as an engine of that size takes it: uint8 (side, side, 3).
+
+    The largest square around the centre, scaled by the mean over areas (Pillow's BOX); a smaller one is enlarged by
+    cubic interpolation. Raises `PictureError` as `load_picture`.
+    """
+    square = centre(load_picture(path).rgb)
+    shrinks = square.shape[0] >= side
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(square).resize((side, side), method))
+
+
+def load_hole(path: Path, side: int) -> np.ndarray:
+    """A mask file as bool (side, side), True in the hole: the largest square around the centre, nearest neighbours.
+
+    Raises:
+        PictureError: as `load_picture`; mask_empty, mask_full: an engine cannot be judged on it.
+    """
+    decoded = decode(path, Limits())
+    square = centre(decoded.upright(np.asarray(decoded.image.convert("L"))))
+    hole = np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.NEAREST)) >= HOLE_FROM
+    if not hole.any():
+        raise PictureError("mask_empty", f"has no hole (a value of {HOLE_FROM} or more) in its square", file=path)
+    if hole.all():
+        raise PictureError("mask_full", "leaves no known pixel in its square", file=path)
+    return hole
+
+
+def centre(picture: np.ndarray) -> np.ndarray:
+    """The largest square around the centre of (H, W, ...)."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(picture[top : top + side, left : left + side])

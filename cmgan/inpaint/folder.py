@@ -1,0 +1,221 @@
+"""Folders of pictures and masks: who belongs to whom, and the work on all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cmgan.errors import BatchError, CmganError, NumbersError, PictureError, SystemRefusal, UsageError, shown
+from cmgan.files import check_target
+from cmgan.imaging.limits import Limits
+from cmgan.imaging.mask import MaskOptions, load_mask
+from cmgan.imaging.picture import load_picture
+from cmgan.imaging.save import save_picture
+from cmgan.inpaint.inpainter import Inpainter
+
+_EXTENSIONS = {
+    **{".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"},
+    **{".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".avif": "avif"},
+}
+
+logger = logging.getLogger("cmgan")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to inpaint."""
+
+    image: Path
+    mask: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How a folder is worked through."""
+
+    limits: Limits = field(default_factory=Limits)
+    mask: MaskOptions = field(default_factory=MaskOptions)
+    seed: int = 0  # the same for every picture
+    quality: int = 95
+    keep_metadata: bool = False
+    skip_existing: bool = False  # where the output is there and opens
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item: done, skipped or failed; `error` where it failed."""
+
+    item: Item
+    status: str
+    error: CmganError | None = None
+
+
+def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: Iterable[str]) -> list[Item]:
+    """The pictures of the folder `images`, each with its mask, and where in `output` its result goes.
+
+    `masks` is one mask for all, or a folder (it may be the same one) that holds, at the same place, a file of the
+    picture's stem, or else any number of `STEM_mask*`. Results are PNG and named after the picture, or after the mask
+    where a picture has several. Sub-folders are kept. Hidden files and those of other kinds are ignored.
+
+    Raises:
+        UsageError: not_a_folder; no_pictures; unpaired, naming a picture without a mask or a mask without a picture;
+            output_clash, two results of one name.
+    """
+    extensions = {extension for extension, kind in _EXTENSIONS.items() if kind in set(formats)}
+    same = masks.resolve() == images.resolve()
+    pictures = _files(images, {output, *([] if same else [masks])}, extensions, recursive)
+    if not masks.is_dir():
+        return _without_clash([Item(p, masks, _result(p, images, output)) for p in pictures])
+    candidates = pictures if same else _files(masks, {output}, extensions, recursive)
+    if same:
+        pictures = _pictures_beside_masks(pictures)
+        candidates = sorted(set(candidates) - set(pictures))
+    masks_of, orphans = _match(pictures, images, candidates, masks)
+    if orphans:
+        orphan = orphans[0]
+        what = "mask without a picture" if orphan in candidates else "picture without a mask"
+        more = f" ({len(orphans)} such files)" if len(orphans) > 1 else ""
+        raise UsageError("unpaired", f"{what}{more}; a mask is called STEM.png or STEM_mask*.png", file=orphan)
+    return _without_clash(
+        [
+            Item(picture, mask, _result(picture, images, output, mask.stem if len(found) > 1 else picture.stem))
+            for picture, found in masks_of.items()
+            for mask in found
+        ]
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n`, the i-th of n shares (1 <= i <= n), as (i, n); anything else raises `UsageError`."""
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError("shard", f"shard {text[:40]!r}; i/n with 1 <= i <= n is needed, as in 2/8")
+    return int(match[1]), int(match[2])
+
+
+def shard(items: list[Item], share: tuple[int, int]) -> list[Item]:
+    """Every n-th item from the i-th on: the n shares hold each item once."""
+    i, n = share
+    return items[i - 1 :: n]
+
+
+def inpaint_items(
+    inpainter: Inpainter, items: list[Item], options: FolderOptions, *, overwrite: bool
+) -> Iterator[Outcome]:
+    """Inpaint the items one after the other; each is on disk when its outcome comes.
+
+    A picture or mask that is unusable, or numbers that come out wrong, fail that item only (with `fail_fast` they are
+    raised); every other error, such as a full disk, ends the work.
+
+    Raises:
+        UsageError: output_exists, before any work.
+    """
+    for item in items:
+        _make_folder(item.output.parent)
+        check_target(item.output, overwrite=overwrite or options.skip_existing)
+    return (_inpaint(inpainter, item, options) for item in items)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemRefusal("not_writable", f"cannot be made ({error.strerror})", file=folder) from None
+
+
+def check_outcomes(outcomes: list[Outcome]) -> None:
+    """Raise `BatchError` if an item failed; it counts and names them."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        names = ", ".join(f"{shown(o.item.image.name)} ({o.error.slug})" for o in failed if o.error)
+        raise BatchError("items_failed", f"{len(failed)} of {len(outcomes)} pictures failed: {names}")
+
+
+def _inpaint(inpainter: Inpainter, item: Item, options: FolderOptions) -> Outcome:
+    if options.skip_existing and _opens(item.output, options.limits):
+        return Outcome(item, "skipped")
+    try:
+        picture = load_picture(item.image, options.limits, keep_metadata=options.keep_metadata)
+        mask = load_mask(item.mask, picture, options.limits, options.mask)
+        save_picture(item.output, inpainter.fill(picture, mask, options.seed), quality=options.quality)
+    except (PictureError, NumbersError) as error:
+        if options.fail_fast:
+            raise
+        return Outcome(item, "failed", error)
+    return Outcome(item, "done")
+
+
+def _opens(path: Path, limits: Limits) -> bool:
+    try:
+        load_picture(path, limits)
+        return True
+    except PictureError:
+        return False
+
+
+def _files(folder: Path, others: set[Path], extensions: set[str], recursive: bool) -> list[Path]:
+    """The picture files of `folder`, sorted; nothing hidden, nothing of the folders `others`, no linked folder."""
+    if not folder.is_dir():
+        raise UsageError("not_a_folder", "no such folder", file=folder)
+    found, ignored = [], 0
+    closed = {other.resolve() for other in others}
+    for place, folders, names in os.walk(folder):
+        within = [f for f in folders if not f.startswith(".") and Path(place, f).resolve() not in closed]
+        folders[:] = within if recursive else []
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in extensions:
+                found.append(Path(place, name))
+            else:
+                ignored += 1
+    if ignored:
+        logger.info("%s: %d files of other kinds ignored", shown(folder), ignored)
+    if not found:
+        raise UsageError("no_pictures", f"no picture in it ({', '.join(sorted(extensions))})", file=folder)
+    return sorted(found)
+
+
+def _pictures_beside_masks(files: list[Path]) -> list[Path]:
+    """Of a folder that holds both: the files that are not called `STEM_mask*` after another one."""
+    stems = {(file.parent, file.stem) for file in files}
+    cuts = ((file, re.finditer("_mask", file.stem)) for file in files)
+    return [file for file, places in cuts if not any((file.parent, file.stem[: p.start()]) in stems for p in places)]
+
+
+def _match(
+    pictures: list[Path], images: Path, candidates: list[Path], masks: Path
+) -> tuple[dict[Path, list[Path]], list[Path]]:
+    """The masks of each picture, and the files on either side that have no partner."""
+    by_place: dict[Path, list[Path]] = defaultdict(list)
+    for mask in candidates:
+        by_place[mask.relative_to(masks).parent].append(mask)
+    exact = {picture.relative_to(images).with_suffix("") for picture in pictures}
+    masks_of, used = {}, set()
+    for picture in pictures:
+        name = picture.relative_to(images).with_suffix("")
+        near = by_place[name.parent]
+        loose = [m for m in near if m.stem.startswith(f"{name.name}_mask") and name.parent / m.stem not in exact]
+        masks_of[picture] = [mask for mask in near if mask.stem == name.name] or loose
+        used.update(masks_of[picture])
+    alone = [picture for picture, found in masks_of.items() if not found]
+    return masks_of, alone + [mask for mask in candidates if mask not in used]
+
+
+def _result(picture: Path, images: Path, output: Path, stem: str | None = None) -> Path:
+    return output / picture.relative_to(images).parent / f"{stem or picture.stem}.png"
+
+
+def _without_clash(items: list[Item]) -> list[Item]:
+    seen: dict[Path, Item] = {}
+    for item in items:
+        other = seen.setdefault(item.output, item)
+        if other is not item:
+            message = f"{shown(other.image.name)} would write the same result, {shown(item.output.name)}; rename one"
+            raise UsageError("output_clash", message, file=item.image)
+    return items

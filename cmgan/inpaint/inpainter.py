@@ -1,0 +1,164 @@
+"""Pictures of any size through an engine of one size."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmgan.errors import UsageError, warn
+from cmgan.imaging.morphology import dilated, feather
+from cmgan.imaging.picture import Picture
+from cmgan.inpaint.strategies import STRATEGIES, plan
+from cmgan.inpaint.tiles import paste_row, plan_tiles
+from cmgan.inpaint.windows import Window, cut, paste
+from cmgan.runtime.engine import Engine, EngineInfo
+
+_MAX_REACH = 1024  # pixels, of dilate and feather
+
+
+@dataclass(frozen=True)
+class InpaintOptions:
+    """How pictures become calls of the engine; `UsageError` for a value out of range."""
+
+    hd: str = "crop"  # crop, resize, original, tile
+    crop_margin: int = 128  # pixels around a hole that the network sees
+    overlap: int = 64  # pixels that neighbouring tiles share
+    dilate: int = 0  # pixels that the hole grows by before anything else
+    feather: int = 0  # pixels inside the hole over which the old picture fades into the new one
+    batch: int = 4  # windows in one call of the engine
+
+    def __post_init__(self) -> None:
+        if self.hd not in STRATEGIES:
+            raise UsageError("hd", f"strategy {self.hd!r}; known are {', '.join(STRATEGIES)}")
+        for name, low, high in (
+            ("crop_margin", 0, 1 << 16),
+            ("overlap", 0, 1 << 16),
+            ("dilate", 0, _MAX_REACH),
+            ("feather", 0, _MAX_REACH),
+            ("batch", 1, 1 << 10),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise UsageError("option", f"{name} is {getattr(self, name)}; {low} to {high} is possible")
+
+
+class LazyEngine:
+    """An engine that is opened by the first call that needs it; the opening is done once, whatever the thread."""
+
+    def __init__(self, opener: Callable[[], Engine]) -> None:
+        self._opener = opener
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def opened(self) -> bool:
+        """Whether a call has needed it."""
+        return self._engine is not None
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._opened().info
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return self._opened()(image, mask, z)
+
+    def _opened(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._opener()
+            return self._engine
+
+
+class Inpainter:
+    """Fills the holes of pictures of any size.
+
+    It holds no state between calls: threads may share one as far as its engine may be shared. The engine is not
+    touched (a `LazyEngine` not opened) while there is no hole to fill.
+    """
+
+    def __init__(self, engine: Engine, options: InpaintOptions | None = None) -> None:
+        self.engine = engine
+        self.options = options or InpaintOptions()
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Fill the hole of one picture.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+            mask: bool (H, W), True in the hole; or uint8 (H, W), hole = value >= 128.
+            seed: 0 to 2**63 - 1. The same seed gives the same bytes; another one another picture.
+
+        Returns:
+            uint8 (H, W, 3), a new array. Outside the hole (after `dilate`) the input's own bytes.
+
+        Raises:
+            UsageError: array (shapes or dtypes), seed, overlap (too large for the engine).
+        """
+        image, hole = _checked(image, mask)
+        check_seed(seed)
+        hole = dilated(hole, self.options.dilate)
+        if not hole.any():
+            warn("mask_empty", "the mask has no hole: the picture stays as it is (a hole has values of 128 or more)")
+            return image.copy()
+        # One z for all windows of a picture: they show parts of one scene.
+        z = np.random.Generator(np.random.PCG64(seed)).standard_normal((1, self.engine.info.z_dim), np.float32)
+        canvas = self._tiled(image, hole, z) if self.options.hd == "tile" else self._planned(image, hole, z)
+        feather(canvas, image, hole, self.options.feather)
+        return canvas
+
+    def samples(self, image: np.ndarray, mask: np.ndarray, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+        """`count` pictures, those of the seeds `seed`, `seed + 1` and so on; arguments and errors as for a call."""
+        return (self(image, mask, seed + i) for i in range(count))
+
+    def fill(self, picture: Picture, mask: np.ndarray, seed: int = 0) -> Picture:
+        """Like a call, for a loaded picture: profile and alpha are kept, the hole becomes opaque."""
+        rgb = self(picture.rgb, mask, seed)
+        if picture.alpha is None:
+            return picture.filled(rgb, mask)
+        return picture.filled(rgb, dilated(_checked(picture.rgb, mask)[1], self.options.dilate))
+
+    def _planned(self, image: np.ndarray, hole: np.ndarray, z: np.ndarray) -> np.ndarray:
+        canvas = image.copy()
+        windows = plan(self.options.hd, hole, self.engine.info.resolution, self.options.crop_margin)
+        for window, pixels in self._painted(windows, image, hole, z):
+            paste(canvas, hole, window, pixels)
+        return canvas
+
+    def _tiled(self, image: np.ndarray, hole: np.ndarray, z: np.ndarray) -> np.ndarray:
+        resolution, overlap = self.engine.info.resolution, self.options.overlap
+        if overlap > resolution // 2:
+            raise UsageError("overlap", f"overlap {overlap}; at most half the engine's {resolution} is possible")
+        rows = plan_tiles(hole, resolution, overlap)
+        # A single tile holds the whole hole and needs no coarse picture around it.
+        canvas = image.copy() if [len(row) for row in rows] == [1] else self._planned(image, hole, z)
+        for row in rows:
+            paste_row(canvas, hole, self._painted(row, canvas, hole, z), overlap)
+        return canvas
+
+    def _painted(
+        self, windows: list[Window], image: np.ndarray, hole: np.ndarray, z: np.ndarray
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        """Each window with the engine's answer, uint8 (R, R, 3); `batch` of them in one call."""
+        for start in range(0, len(windows), self.options.batch):
+            group = windows[start : start + self.options.batch]
+            cuts = [cut(image, hole, window, self.engine.info.resolution) for window in group]
+            images, masks = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
+            yield from zip(group, self.engine(images, masks, np.repeat(z, len(group), axis=0)), strict=True)
+
+
+def check_seed(seed: object) -> None:
+    """Raise `UsageError` unless `seed` is a whole number from 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise UsageError("seed", f"seed {str(seed)[:40]}; a whole number from 0 to 2**63 - 1 is needed")
+
+
+def _checked(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image and its hole as bool."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UsageError("array", f"image is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
+    if mask.dtype not in (np.bool_, np.uint8) or mask.shape != image.shape[:2]:
+        needed = f"bool or uint8 {image.shape[:2]}"
+        raise UsageError("array", f"mask is {mask.dtype} {mask.shape}; {needed} is needed for this image")
+    return image, mask if mask.dtype == np.bool_ else mask >= 128
