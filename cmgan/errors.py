@@ -19,6 +19,9 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -87,9 +90,56 @@ class BudgetError(CmganError):
     exit_code = 10
 
 
+_collected: ContextVar[list[str] | None] = ContextVar("collected warnings", default=None)
+
+
 def warn(slug: str, message: str) -> None:
     """Log a warning of a known kind; the command line renders it as `cmgan: warning[slug]: message`."""
     logger.warning("%s", message, extra={"slug": slug})
+    collected = _collected.get()
+    if collected is not None:
+        collected.append(f"{slug}: {message}")
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """The warnings of the block, as `slug: message`, in a list that grows; they are logged as well."""
+    warnings: list[str] = []
+    token = _collected.set(warnings)
+    try:
+        yield warnings
+    finally:
+        _collected.reset(token)
+
+
+@contextmanager
+def needs(what: str, install: str) -> Iterator[None]:
+    """Where an import in the block fails, say which package `what` needs, and how to install it.
+
+    `install` is what pip takes: `cmgan[export]`. An import that fails inside cmgan itself is a bug, and stays one.
+
+    Raises:
+        MissingError: package_missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "cmgan":
+            raise
+        state = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
+        message = f"{what} needs {package or 'a package'}, which {state}: pip install '{install}'"
+        raise MissingError("package_missing", message) from error
+
+
+@contextmanager
+def about(file: str | os.PathLike[str]) -> Iterator[None]:
+    """Refusals of the block are about `file`, where they name none."""
+    try:
+        yield
+    except CmganError as error:
+        error.file = file if error.file is None else error.file
+        raise
 
 
 def shown(name: object) -> str:

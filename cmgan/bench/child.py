@@ -48,16 +48,13 @@ class Subject:
 
     def fill(self, picture: Path, mask: Path, target: Path) -> tuple[float, float]:
         """Inpaint a picture file as `cmgan inpaint` does: the seconds in all, and those inside the engine."""
-        from cmgan.imaging.mask import load_mask
-        from cmgan.imaging.picture import load_picture
-        from cmgan.imaging.save import save_picture
         from cmgan.inpaint.inpainter import Inpainter
+        from cmgan.inpaint.job import Job, fill, write
 
-        engine = _Timed(self._engine)
         start = time.perf_counter()
-        loaded = load_picture(picture)
-        save_picture(target, Inpainter(engine).fill(loaded, load_mask(mask, loaded)))
-        return time.perf_counter() - start, engine.seconds
+        for filled in fill(Inpainter(self._engine), Job(picture, mask)):
+            write(filled, target)
+        return time.perf_counter() - start, filled.seconds["engine"]
 
     def peak_memory(self) -> int:
         """The most bytes that this process had resident.
@@ -78,21 +75,6 @@ class Subject:
             (a @ a)[0, 0].item()  # brings the answer to the host, so that a GPU has finished
             times.append(time.perf_counter() - start)
         return 2 * _PRODUCT**3 / min(times[1:])
-
-
-class _Timed:
-    """An engine that adds up the seconds spent in it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.info = engine.info
-        self.seconds = 0.0
-
-    def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
-        start = time.perf_counter()
-        output = self._engine(image, mask, z)
-        self.seconds += time.perf_counter() - start
-        return output
 
 
 def answered(method: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:

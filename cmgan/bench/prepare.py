@@ -11,7 +11,7 @@ from cmgan.bench.report import CANNOT, FAILED
 from cmgan.bench.request import BenchRequest
 from cmgan.bench.rows import KINDS, RowKind, row_name
 from cmgan.config import PRESETS
-from cmgan.errors import CmganError, MissingError, NumbersError, UsageError
+from cmgan.errors import CmganError, NumbersError, UsageError, needs
 from cmgan.formats import FORMATS
 from cmgan.runtime.engine import EngineInfo
 from cmgan.runtime.open import open_engine
@@ -41,12 +41,9 @@ def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
         UsageError: model, size and files do not fit together.
         ModelError, MissingError: the model or a file cannot be used.
     """
-    try:
+    with needs("the bench", "cmgan[cpu,export]"):
         from cmgan.export.source import Source
         from cmgan.model.weights import resolve, save_generator
-    except ImportError as error:
-        message = f"bench compares with the PyTorch model, and {error.name} is missing: pip install 'cmgan[export]'"
-        raise MissingError("torch", message) from None
     progress("loading the model")
     given = _given(request)
     name = request.model_name

@@ -10,7 +10,7 @@ import typer
 
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, UsageError
+from cmgan.errors import UsageError, needs
 
 if TYPE_CHECKING:
     from cmgan.bench.request import BenchRequest
@@ -53,11 +53,9 @@ def bench(
     json: Json = None,
 ) -> None:
     """Measure every engine that is here: parity, latency, throughput, cold start, memory, size."""
-    try:
+    with needs("the bench", "cmgan[cpu,export]"):
         from cmgan.bench.request import BenchRequest
         from cmgan.bench.run import run_bench
-    except ImportError as error:
-        raise MissingError("export", f"the bench needs {error.name}: pip install 'cmgan[cpu,export]'") from None
     request = BenchRequest(
         model=model,
         resolution=res,

@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, NumbersError
+from cmgan.errors import NumbersError, needs
 from cmgan.formats import FORMATS, format_of
 
 PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
@@ -69,15 +69,12 @@ def export(
     """Export a model, and prove that the file paints what the model paints."""
     kind = format_of(format)
     name = model_or_default(model, res)
-    try:
+    with needs("exporting", f"cmgan[export,{kind.extra}]"):
         from cmgan.export.artefact import check_folder, export_model
         from cmgan.export.options import ExportOptions
         from cmgan.export.source import Source
         from cmgan.export.trace import OnnxOptions
         from cmgan.model.weights import resolve
-    except ImportError as error:
-        message = f"exporting needs {error.name}: pip install 'cmgan[export,{kind.extra}]'"
-        raise MissingError("export", message) from error
     options = ExportOptions(
         format=kind.name,
         precision=precision,

@@ -93,7 +93,7 @@ def _call(arguments: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except _ClickException as error:
-        message = error.format_message().rstrip(".?")  # type: ignore[attr-defined]
+        message = error.format_message().rstrip(".?").replace("Value error, ", "")  # type: ignore[attr-defined]
         raise UsageError("usage", f"{message}; see: {_help_of(error)}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EDQUOT, errno.ENOMEM):

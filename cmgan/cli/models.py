@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Json, Overwrite
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError
+from cmgan.errors import needs
 
 if TYPE_CHECKING:
     from cmgan.runtime.inspect import Graph
@@ -162,12 +162,8 @@ def _network(model: str) -> dict[str, Any]:
 
 
 def _model_modules() -> tuple[Any, Any]:
-    try:
+    with needs("a model folder", "cmgan[torch]"):
         from cmgan.model import initialise, weights
-    except ImportError as error:
-        if error.name not in ("torch", "safetensors"):
-            raise
-        raise MissingError("torch", f"{error.name} is not installed: pip install 'cmgan[torch]'") from None
     return weights, initialise
 
 

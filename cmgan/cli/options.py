@@ -13,15 +13,24 @@ from cmgan.errors import UsageError
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="A bundled model, a preset (untrained weights), a model folder, or an exported file."
+        "--model",
+        "-m",
+        rich_help_panel="Engine",
+        help="A bundled model, a preset (untrained weights), a model folder, or an exported file.",
     ),
 ]
 Resolution = Annotated[
-    int | None, typer.Option("--res", help="Choose the preset of this resolution, or state what the model has.")
+    int | None,
+    typer.Option(
+        "--res", rich_help_panel="Engine", help="Choose the preset of this resolution, or state what the model has."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0: as many as it likes.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Device = Annotated[str, typer.Option("--device", rich_help_panel="Engine", help="cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", min=0, rich_help_panel="Engine", help="Threads of the engine; 0: as many as it likes."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel="Output", help="Replace what is there.")]
 
 
 def _keep_stdout_for_json(target: str | None) -> str | None:
@@ -32,7 +41,12 @@ def _keep_stdout_for_json(target: str | None) -> str | None:
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", callback=_keep_stdout_for_json, help="Write the result as JSON to this file; - is stdout."),
+    typer.Option(
+        "--json",
+        callback=_keep_stdout_for_json,
+        rich_help_panel="Output",
+        help="Write the result as JSON to this file; - is stdout.",
+    ),
 ]
 
 

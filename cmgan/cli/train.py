@@ -9,7 +9,7 @@ import typer
 
 from cmgan.cli.options import Json
 from cmgan.cli.render import terminal, write_json
-from cmgan.errors import MissingError, UsageError
+from cmgan.errors import UsageError, needs
 
 if TYPE_CHECKING:
     from cmgan.train.config import TrainConfig
@@ -46,10 +46,8 @@ def train(
     json: Json = None,
 ) -> None:
     """Train a generator on your pictures, or go on with a run."""
-    try:
+    with needs("training", "cmgan[train]"):
         from cmgan.train.config import load_config, to_toml
-    except ImportError as error:
-        raise MissingError("train", f"training needs {error.name}: pip install 'cmgan[train]'") from None
     limits = [f"run.max_minutes={max_minutes}"] * bool(max_minutes) + [f"run.max_steps={max_steps}"] * bool(max_steps)
     settings = load_config(config, [*(overrides or ()), *limits])
     if print_config:

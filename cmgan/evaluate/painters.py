@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cmgan.errors import MissingError, UsageError
+from cmgan.errors import UsageError, needs
 from cmgan.runtime.engine import Engine
 
 # (picture uint8 (R, R, 3), holes bool (M, R, R), seeds of the M fillings) -> uint8 (M, R, R, 3)
@@ -48,11 +48,8 @@ def _mean_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def _opencv_fill(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    try:
+    with needs(f"baseline {name}", "cmgan[eval]"):
         import cv2
-    except ImportError:
-        message = f"baseline {name} needs OpenCV: pip install 'cmgan[eval]'; or leave it out of --baselines"
-        raise MissingError("eval", message) from None
     method = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}[name]
 
     def fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cmgan.errors import MissingError, warn
+from cmgan.errors import MissingError, needs, warn
 from cmgan.evaluate.metrics import score
 from cmgan.evaluate.painters import BASELINES, Painter, baseline, engine_painter
 from cmgan.evaluate.pictures import find_pairs, load_hole, load_square
@@ -84,12 +84,8 @@ def open_extractors(wanted: Sequence[str] | None, device: str = "cpu") -> list[E
 
 
 def _open_extractor(name: str, device: str) -> Extractor:
-    try:
+    with needs("a distance of features", "cmgan[torch,eval]"):
         from cmgan.features.extractors import open_extractor
-    except ImportError as error:
-        if error.name != "torch":
-            raise
-        raise MissingError("torch", "distances of features need torch: pip install 'cmgan[torch,eval]'") from None
     return open_extractor(name, device)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cmgan
-from cmgan.errors import MissingError
+from cmgan.errors import needs
 from cmgan.export.gate.candidate import RAW, Candidate, Progress
 from cmgan.export.gate.cases import save_cases
 from cmgan.export.gate.prove import prove
@@ -69,11 +69,8 @@ def check_folder(folder: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _builder(options: ExportOptions) -> Builder:
-    try:
+    with needs(f"--format {options.kind.name}", f"cmgan[export,{options.kind.extra}]"):
         return builder_of(options.kind.name)
-    except ImportError as error:
-        message = f"--format {options.kind.name} needs {error.name}: pip install 'cmgan[export,{options.kind.extra}]'"
-        raise MissingError("export", message) from error
 
 
 def _metadata(loaded: LoadedModel, options: ExportOptions, candidate: Candidate, verdict: dict[str, Any]) -> Metadata:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from cmgan.errors import MissingError, ModelError, UsageError
+from cmgan.errors import ModelError, UsageError, needs
 from cmgan.export.gate.cases import parity_cases, stacked
 from cmgan.export.gate.tolerances import NODE_SNR
 from cmgan.export.options import ExportOptions
@@ -147,13 +147,11 @@ def _worst(
     reference: onnx.ModelProto, candidate: onnx.ModelProto, names: list[str], inputs: list[Arrays], limit: float
 ) -> dict[str, float]:
     """The least signal-to-noise ratio of each of the values over the inputs; of another shape, minus infinity."""
-    try:
+    with needs("--debug-layers", "cmgan[export]"):
         from polygraphy.backend.onnx import modify_outputs
         from polygraphy.backend.onnxrt import OnnxrtRunner
         from polygraphy.comparator import Comparator, SnrCompareFunc
         from polygraphy.logger import G_LOGGER
-    except ImportError:
-        raise MissingError("polygraphy", "--debug-layers needs polygraphy: pip install 'cmgan[export]'") from None
 
     def runner(model: onnx.ModelProto, name: str) -> Any:
         marked = modify_outputs(model, outputs=names, copy=True)

@@ -44,10 +44,10 @@ def load_mask(
     """The hole of a mask file for `picture`: bool (H, W), True inside.
 
     Channel `auto` takes alpha if alpha varies and the colours of the visible pixels do not carry the shape, otherwise
-    the luminance (ITU-R BT.601), hidden pixels being no hole. Warns of mask_levels, mask_red and mask_large.
+    the luminance (ITU-R BT.601), hidden pixels being no hole. Warns of mask_levels and mask_red.
 
     Raises:
-        PictureError: those of `decode`; mask_channel, mask_size, mask_full.
+        PictureError: those of `decode`; mask_channel, mask_size.
     """
     options = options or MaskOptions()
     name = source_name(source) or "mask"
@@ -58,24 +58,19 @@ def load_mask(
     hole = values >= options.threshold
     if not hole.any():
         _hint_at_levels(values, decoded.image, options, name)
-    if options.invert:
-        hole = ~hole
-    check_hole(hole, options, name)
-    return hole
+    return ~hole if options.invert else hole
 
 
 def alpha_mask(picture: Picture, options: MaskOptions | None = None, name: str = "picture") -> np.ndarray:
     """The hole that a picture's own transparency marks: bool (H, W), True where alpha < threshold.
 
     Raises:
-        PictureError: mask_channel (the picture has no alpha), mask_full.
+        PictureError: mask_channel (the picture has no alpha).
     """
     options = options or MaskOptions()
     if picture.alpha is None:
         raise PictureError("mask_channel", "no transparency to take the mask from; give a mask file", file=name)
-    hole = (picture.alpha < options.threshold) ^ options.invert
-    check_hole(hole, options, name)
-    return hole
+    return (picture.alpha < options.threshold) ^ options.invert
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
@@ -101,7 +96,11 @@ def box_mask(boxes: Iterable[tuple[int, int, int, int]], picture: Picture) -> np
 
 
 def check_hole(hole: np.ndarray, options: MaskOptions, name: str) -> None:
-    """Refuse a mask that leaves nothing known, warn of one that leaves little."""
+    """Refuse a hole, as it will be painted, that leaves nothing known; warn of one that leaves little.
+
+    Raises:
+        PictureError: mask_full.
+    """
     share = np.count_nonzero(hole) / hole.size
     if share == 1 and not options.allow_full:
         message = "the whole picture is hole; the other way round? --invert-mask (--allow-full-mask paints it all)"

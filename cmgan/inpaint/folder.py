@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cmgan.errors import BatchError, CmganError, NumbersError, PictureError, SystemRefusal, UsageError, shown
 from cmgan.files import check_target
 from cmgan.imaging.limits import Limits
-from cmgan.imaging.mask import MaskOptions, load_mask
 from cmgan.imaging.picture import load_picture
-from cmgan.imaging.save import save_picture
 from cmgan.inpaint.inpainter import Inpainter
+from cmgan.inpaint.job import Job, JobOptions, fill, write
 
 _EXTENSIONS = {
     **{".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"},
@@ -39,22 +40,27 @@ class Item:
 class FolderOptions:
     """How a folder is worked through."""
 
-    limits: Limits = field(default_factory=Limits)
-    mask: MaskOptions = field(default_factory=MaskOptions)
-    seed: int = 0  # the same for every picture
+    job: JobOptions = field(default_factory=JobOptions)  # of every picture, its seed too; one sample each
     quality: int = 95
-    keep_metadata: bool = False
     skip_existing: bool = False  # where the output is there and opens
     fail_fast: bool = False
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of an item: done, skipped or failed; `error` where it failed."""
+class ItemResult:
+    """What became of an item: done (with the share that was hole), skipped or failed (with the `error`)."""
 
     item: Item
     status: str
+    seconds: float = 0.0
+    hole: float | None = None
     error: CmganError | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        files = {"image": str(self.item.image), "mask": str(self.item.mask), "output": str(self.item.output)}
+        measured = {"status": self.status, "seconds": round(self.seconds, 4), "hole": self.hole}
+        return files | measured | ({"error": self.error.slug, "message": self.error.message} if self.error else {})
 
 
 def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: Iterable[str]) -> list[Item]:
@@ -108,8 +114,8 @@ def shard(items: list[Item], share: tuple[int, int]) -> list[Item]:
 
 def inpaint_items(
     inpainter: Inpainter, items: list[Item], options: FolderOptions, *, overwrite: bool
-) -> Iterator[Outcome]:
-    """Inpaint the items one after the other; each is on disk when its outcome comes.
+) -> Iterator[ItemResult]:
+    """Inpaint the items one after the other; each is on disk when its result comes.
 
     A picture or mask that is unusable, or numbers that come out wrong, fail that item only (with `fail_fast` they are
     raised); every other error, such as a full disk, ends the work.
@@ -130,26 +136,26 @@ def _make_folder(folder: Path) -> None:
         raise SystemRefusal("not_writable", f"cannot be made ({error.strerror})", file=folder) from None
 
 
-def check_outcomes(outcomes: list[Outcome]) -> None:
+def check_results(results: list[ItemResult]) -> None:
     """Raise `BatchError` if an item failed; it counts and names them."""
-    failed = [outcome for outcome in outcomes if outcome.error]
+    failed = [result for result in results if result.error]
     if failed:
         names = ", ".join(f"{shown(o.item.image.name)} ({o.error.slug})" for o in failed if o.error)
-        raise BatchError("items_failed", f"{len(failed)} of {len(outcomes)} pictures failed: {names}")
+        raise BatchError("items_failed", f"{len(failed)} of {len(results)} pictures failed: {names}")
 
 
-def _inpaint(inpainter: Inpainter, item: Item, options: FolderOptions) -> Outcome:
-    if options.skip_existing and _opens(item.output, options.limits):
-        return Outcome(item, "skipped")
+def _inpaint(inpainter: Inpainter, item: Item, options: FolderOptions) -> ItemResult:
+    if options.skip_existing and _opens(item.output, options.job.limits):
+        return ItemResult(item, "skipped")
+    started = time.perf_counter()
     try:
-        picture = load_picture(item.image, options.limits, keep_metadata=options.keep_metadata)
-        mask = load_mask(item.mask, picture, options.limits, options.mask)
-        save_picture(item.output, inpainter.fill(picture, mask, options.seed), quality=options.quality)
+        (filled,) = fill(inpainter, Job(item.image, item.mask, options=options.job))
+        write(filled, item.output, quality=options.quality)
     except (PictureError, NumbersError) as error:
         if options.fail_fast:
             raise
-        return Outcome(item, "failed", error)
-    return Outcome(item, "done")
+        return ItemResult(item, "failed", time.perf_counter() - started, error=error)
+    return ItemResult(item, "done", time.perf_counter() - started, filled.hole)
 
 
 def _opens(path: Path, limits: Limits) -> bool:

@@ -10,29 +10,29 @@ import numpy as np
 
 from cmgan.errors import UsageError, warn
 from cmgan.imaging.morphology import dilated, feather
-from cmgan.imaging.picture import Picture
 from cmgan.inpaint.strategies import STRATEGIES, plan
 from cmgan.inpaint.tiles import paste_row, plan_tiles
 from cmgan.inpaint.windows import Window, cut, paste
 from cmgan.runtime.engine import Engine, EngineInfo
 
 _MAX_REACH = 1024  # pixels, of dilate and feather
+_OVERLAP = 64  # pixels
 
 
 @dataclass(frozen=True)
 class InpaintOptions:
     """How pictures become calls of the engine; `UsageError` for a value out of range."""
 
-    hd: str = "crop"  # crop, resize, original, tile
+    strategy: str = "crop"  # crop, resize, original, tile
     crop_margin: int = 128  # pixels around a hole that the network sees
-    overlap: int = 64  # pixels that neighbouring tiles share
+    overlap: int | None = None  # pixels that neighbouring tiles share; None: 64, or half of R where that is less
     dilate: int = 0  # pixels that the hole grows by before anything else
     feather: int = 0  # pixels inside the hole over which the old picture fades into the new one
     batch: int = 4  # windows in one call of the engine
 
     def __post_init__(self) -> None:
-        if self.hd not in STRATEGIES:
-            raise UsageError("hd", f"strategy {self.hd!r}; known are {', '.join(STRATEGIES)}")
+        if self.strategy not in STRATEGIES:
+            raise UsageError("strategy", f"strategy {self.strategy!r}; known are {', '.join(STRATEGIES)}")
         for name, low, high in (
             ("crop_margin", 0, 1 << 16),
             ("overlap", 0, 1 << 16),
@@ -40,8 +40,9 @@ class InpaintOptions:
             ("feather", 0, _MAX_REACH),
             ("batch", 1, 1 << 10),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise UsageError("option", f"{name} is {getattr(self, name)}; {low} to {high} is possible")
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError("option", f"{name} is {value}; {low} to {high} is possible")
 
 
 class LazyEngine:
@@ -64,6 +65,13 @@ class LazyEngine:
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         return self._opened()(image, mask, z)
 
+    def close(self) -> None:
+        """Close the engine, if it was opened; the next call opens it again."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
     def _opened(self) -> Engine:
         with self._lock:
             if self._engine is None:
@@ -82,6 +90,16 @@ class Inpainter:
         self.engine = engine
         self.options = options or InpaintOptions()
 
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+    def __enter__(self) -> Inpainter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray:
         """Fill the hole of one picture.
 
@@ -97,38 +115,37 @@ class Inpainter:
             UsageError: array (shapes or dtypes), seed, overlap (too large for the engine).
         """
         image, hole = _checked(image, mask)
+        return self.paint(image, self.grown(hole), seed)
+
+    def grown(self, hole: np.ndarray) -> np.ndarray:
+        """The hole that is painted: `hole`, bool (H, W), after `dilate`."""
+        return dilated(hole, self.options.dilate)
+
+    def paint(self, image: np.ndarray, hole: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Like a call, with the hole as it is to be painted: bool (H, W)."""
+        image, hole = _checked(image, hole)
         check_seed(seed)
-        hole = dilated(hole, self.options.dilate)
         if not hole.any():
             warn("mask_empty", "the mask has no hole: the picture stays as it is (a hole has values of 128 or more)")
             return image.copy()
         # One z for all windows of a picture: they show parts of one scene.
         z = np.random.Generator(np.random.PCG64(seed)).standard_normal((1, self.engine.info.z_dim), np.float32)
-        canvas = self._tiled(image, hole, z) if self.options.hd == "tile" else self._planned(image, hole, z)
+        canvas = self._tiled(image, hole, z) if self.options.strategy == "tile" else self._planned(image, hole, z)
         feather(canvas, image, hole, self.options.feather)
         return canvas
 
-    def samples(self, image: np.ndarray, mask: np.ndarray, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-        """`count` pictures, those of the seeds `seed`, `seed + 1` and so on; arguments and errors as for a call."""
-        return (self(image, mask, seed + i) for i in range(count))
-
-    def fill(self, picture: Picture, mask: np.ndarray, seed: int = 0) -> Picture:
-        """Like a call, for a loaded picture: profile and alpha are kept, the hole becomes opaque."""
-        rgb = self(picture.rgb, mask, seed)
-        if picture.alpha is None:
-            return picture.filled(rgb, mask)
-        return picture.filled(rgb, dilated(_checked(picture.rgb, mask)[1], self.options.dilate))
-
     def _planned(self, image: np.ndarray, hole: np.ndarray, z: np.ndarray) -> np.ndarray:
         canvas = image.copy()
-        windows = plan(self.options.hd, hole, self.engine.info.resolution, self.options.crop_margin)
+        windows = plan(self.options.strategy, hole, self.engine.info.resolution, self.options.crop_margin)
         for window, pixels in self._painted(windows, image, hole, z):
             paste(canvas, hole, window, pixels)
         return canvas
 
     def _tiled(self, image: np.ndarray, hole: np.ndarray, z: np.ndarray) -> np.ndarray:
-        resolution, overlap = self.engine.info.resolution, self.options.overlap
-        if overlap > resolution // 2:
+        resolution = self.engine.info.resolution
+        most = resolution // 2
+        overlap = min(_OVERLAP, most) if self.options.overlap is None else self.options.overlap
+        if overlap > most:
             raise UsageError("overlap", f"overlap {overlap}; at most half the engine's {resolution} is possible")
         rows = plan_tiles(hole, resolution, overlap)
         # A single tile holds the whole hole and needs no coarse picture around it.

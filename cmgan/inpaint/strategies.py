@@ -25,7 +25,7 @@ def plan(strategy: str, hole: np.ndarray, resolution: int, margin: int) -> list[
         return _unscaled(hole, resolution)
     if strategy in ("resize", "tile"):
         return [_square(Box(0, 0, hole.shape[1], hole.shape[0]), 1, hole.shape)]
-    raise UsageError("hd", f"strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
+    raise UsageError("strategy", f"strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
 
 
 def _square(box: Box, least: int, shape: tuple[int, ...]) -> Window:

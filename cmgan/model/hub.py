@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cmgan.errors import MissingError, UsageError, shown
+from cmgan.errors import MissingError, UsageError, needs, shown
 from cmgan.model.weights import LoadedModel, load_generator
 from cmgan.weights import bundled
 
@@ -38,11 +38,8 @@ def from_pretrained(name: str | Path, *, revision: str | None = None) -> LoadedM
 
 
 def _fetched(name: str, revision: str | None) -> Path:
-    try:
+    with needs(f"fetching {shown(name)}", "huggingface_hub"):
         from huggingface_hub import snapshot_download
-    except ImportError:
-        message = f"{shown(name)} is fetched with huggingface_hub: pip install huggingface_hub"
-        raise MissingError("hub", message) from None
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
     except (OSError, ValueError) as error:

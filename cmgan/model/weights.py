@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from cmgan import __version__
 from cmgan.config import PRESETS, GeneratorConfig
-from cmgan.errors import ModelError, NumbersError, UsageError, logger, shown
+from cmgan.errors import ModelError, NumbersError, UsageError, about, logger, shown
 from cmgan.files import atomic_folder, read_model_file, read_start, refuse_wrong_kind, sha256
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
@@ -222,10 +222,8 @@ def _config(path: Path, data: bytes) -> tuple[GeneratorConfig, bool, str]:
     generator, trained, licence = values.get("generator"), values.get("trained"), values.get("licence")
     if not isinstance(generator, dict) or type(trained) is not bool or type(licence) is not str:
         raise ModelError("config", "lacks generator, trained or licence; save the model again", file=path)
-    try:
+    with about(path):
         return GeneratorConfig.from_dict(generator), trained, licence
-    except ModelError as error:
-        raise ModelError(error.slug, error.message, file=path) from error
 
 
 def _check_schema(values: dict[str, Any], path: Path) -> None:

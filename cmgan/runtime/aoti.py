@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cmgan.errors import MissingError, ModelError
+from cmgan.errors import MissingError, ModelError, about, needs
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata
@@ -39,14 +39,12 @@ class AotiEngine(FileEngine):
         """
         options = options or EngineOptions()
         metadata, files = read_sidecar(path)
-        try:
+        with about(path):
             data = files[path.name]
             check_package(data)
             check_built_for(metadata)
             self._device = _device(metadata, options.device)
             self._package = load_package(data, self._device)
-        except ModelError as error:
-            raise ModelError(error.slug, error.message, file=path) from error
         if options.threads:
             import torch
 
@@ -55,6 +53,9 @@ class AotiEngine(FileEngine):
 
     def _run(self, inputs: Arrays) -> np.ndarray:
         return run_package(self._package, inputs, self._device)[0]
+
+    def _release(self) -> None:
+        del self._package
 
 
 def check_package(data: bytes) -> None:
@@ -84,10 +85,8 @@ def load_package(data: bytes, device: str) -> Any:
         ModelError: PyTorch cannot load it.
         MissingError: PyTorch is not installed.
     """
-    try:
+    with needs("running an AOTInductor package", "cmgan[torch]"):
         from torch._C._aoti import AOTIModelPackageLoader
-    except ImportError:
-        raise MissingError("torch", "torch 2.11 or newer is not installed: pip install 'cmgan[torch]'") from None
     index = int(device.partition(":")[2] or -1)
     with tempfile.NamedTemporaryFile(prefix="cmgan-aoti-", suffix=".pt2") as file:
         file.write(data)
@@ -131,9 +130,8 @@ def check_built_for(metadata: Metadata) -> None:
     if not isinstance(wanted.get("instructions"), list) or not {"torch", "device", "platform"} <= wanted.keys():
         raise ModelError("sidecar", "has a sidecar that does not say what it was compiled for; export it again")
     try:
-        here = built_for(wanted["device"])
-    except ImportError:
-        raise MissingError("torch", "torch is not installed: pip install 'cmgan[torch]'") from None
+        with needs("running an AOTInductor package", "cmgan[torch]"):
+            here = built_for(wanted["device"])
     except (RuntimeError, AssertionError):
         raise MissingError("device", f"was compiled for {wanted['device']}, which is not here; {again}") from None
     for key in ("torch", "platform", "capability"):

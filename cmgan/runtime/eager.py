@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class EagerEngine:
         if options.channels_last:
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pipeline: torch.nn.Module = Pipeline(generator).eval()
-        self._run = torch.compile(pipeline, dynamic=False) if options.compiled else pipeline
+        self._run: Any = torch.compile(pipeline, dynamic=False) if options.compiled else pipeline  # None: closed
         self._autocast = options.precision == "bf16"
         self.info = EngineInfo(
             format="eager",
@@ -56,10 +57,18 @@ class EagerEngine:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """See `cmgan.runtime.engine.Engine`."""
+        if self._run is None:
+            raise RuntimeError("the engine is closed; open it again")
         check_inputs(self.info, image, mask, z)
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             return np.ascontiguousarray(self._run(*tensors).cpu().numpy())
+
+    def close(self) -> None:
+        """See `cmgan.runtime.engine.Engine`."""
+        self._run = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def eager_engine(model: str, options: EngineOptions) -> EagerEngine:

@@ -26,13 +26,12 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine runs. `device` is "cpu", "cuda" or "cuda:1"; `threads` 0 leaves the number to the runtime; without
-    `arena` ONNX Runtime gives memory back after each call (lower peak, slower); with `throughput` OpenVINO serves calls
-    that come from several threads side by side, each of them later than it could be."""
+    """How an engine runs. `device` is "cpu", "cuda" or "cuda:1"; `threads` 0 leaves the number to the runtime; with
+    `throughput` OpenVINO serves calls that come from several threads side by side, each of them later than it could
+    be."""
 
     device: str = "cpu"
     threads: int = 0
-    arena: bool = True
     throughput: bool = False
     allow_foreign: bool = False  # run an ONNX file of the right shape that does not say that cmgan made it
 
@@ -53,6 +52,10 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray: ...
+
+    def close(self) -> None:
+        """Give back the memory and the device that it holds; calls after that are errors. Once is enough, twice is
+        not wrong."""
 
 
 def check_inputs(info: EngineInfo, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> None:

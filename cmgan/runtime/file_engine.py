@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,8 +15,10 @@ Arrays = dict[str, np.ndarray]
 class FileEngine:
     """An engine over an artefact, pipeline or core graph; its children know how to run it.
 
-    A child reads the metadata, makes its runtime ready and implements `_run`.
+    A child reads the metadata, makes its runtime ready and implements `_run` and `_release`.
     """
+
+    _closed = False
 
     def __init__(self, metadata: Metadata, **details: Any) -> None:
         self.metadata = metadata
@@ -33,11 +35,29 @@ class FileEngine:
     def output(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """What the graph gives for the arguments of a call: the picture, or of a core graph the raw RGB, float32
         (N, 3, R, R)."""
+        if self._closed:
+            raise RuntimeError("the engine is closed; open it again")
         check_inputs(self.info, image, mask, z)
         return self._run(graph_inputs(self.metadata.pipeline, image, mask, z))
 
+    def close(self) -> None:
+        """See `cmgan.runtime.engine.Engine`."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _run(self, inputs: Arrays) -> np.ndarray:
         """The graph's `output` for inputs named `image`, `mask` and `z`."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Let go of what the runtime holds."""
         raise NotImplementedError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cmgan.config import PRESETS
-from cmgan.errors import MissingError, ModelError, UsageError
+from cmgan.errors import ModelError, UsageError, needs
 from cmgan.files import read_start, refuse_wrong_kind
 from cmgan.formats import FORMATS, format_of_file
 from cmgan.runtime.engine import Engine, EngineOptions
@@ -70,11 +70,6 @@ def _engine_of(format: str) -> Callable[[Path, EngineOptions | None], FileEngine
 
 
 def _eager(model: str, options: EngineOptions) -> Engine:
-    try:
+    with needs("a preset or a model folder (exported files do not)", "cmgan[torch]"):
         from cmgan.runtime.eager import eager_engine
-    except ImportError as error:
-        if error.name not in ("torch", "safetensors"):
-            raise
-        message = "a preset or a model folder runs in PyTorch, which is not installed: pip install 'cmgan[torch]'"
-        raise MissingError("torch", f"{message}; or give an exported file: --model model.onnx") from None
     return eager_engine(model, options)

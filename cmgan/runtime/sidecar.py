@@ -43,7 +43,8 @@ def read_sidecar(artefact: Path) -> tuple[Metadata, dict[str, bytes]]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError("sidecar", "is no metadata file of cmgan's; export again", file=path) from error
     except ModelError as error:
-        raise ModelError(error.slug, error.message, file=path) from error
+        error.file = path
+        raise
     if artefact.name not in names or any(Path(name).name != name for name in names):
         message = f"describes {', '.join(names)}, not {artefact.name}; export again"
         raise ModelError("sidecar", message, file=path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cmgan.errors import MissingError
+from cmgan.errors import needs
 from cmgan.files import write_atomically, write_with
 
 Line = dict[str, Any]  # `step`, then numbers by name
@@ -27,12 +27,8 @@ class Journal:
         write_atomically(self._file, "".join(_text(line) for line in self.lines).encode())
         self._board: Any = None
         if tensorboard:
-            try:
+            with needs("run.tensorboard", "cmgan[train]"):
                 from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise MissingError(
-                    "tensorboard", "run.tensorboard needs its package: pip install tensorboard"
-                ) from None
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, line: Line) -> None:

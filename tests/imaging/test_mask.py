@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cmgan.errors import PictureError, UsageError
-from cmgan.imaging.mask import MaskOptions, alpha_mask, box_mask, load_mask, parse_box
+from cmgan.imaging.mask import MaskOptions, alpha_mask, box_mask, check_hole, load_mask, parse_box
 from cmgan.imaging.picture import Picture, load_picture
 from tests.hostile import generate as g
 
@@ -63,6 +63,11 @@ class TestThreshold:
         assert (mask(white(hole)) == hole).all()
 
 
+def checked(hole, options=None):
+    check_hole(hole, options or MaskOptions(), "mask")
+    return hole
+
+
 class TestShare:
     def test_empty_is_no_matter_here(self, caplog):
         assert not mask(white(np.zeros_like(SHAPE))).any()
@@ -70,21 +75,21 @@ class TestShare:
 
     def test_full(self):
         with pytest.raises(PictureError, match="--allow-full-mask") as caught:
-            mask(white(np.ones_like(SHAPE)))
+            checked(mask(white(np.ones_like(SHAPE))))
         assert caught.value.slug == "mask_full" and "--invert-mask" in caught.value.message
-        assert mask(white(np.ones_like(SHAPE)), MaskOptions(allow_full=True)).all()
+        assert checked(mask(white(np.ones_like(SHAPE))), MaskOptions(allow_full=True)).all()
         with pytest.raises(PictureError, match="hole"):
-            mask(white(np.zeros_like(SHAPE)), MaskOptions(invert=True))
+            checked(mask(white(np.zeros_like(SHAPE)), MaskOptions(invert=True)))
 
     def test_inverted_by_mistake(self, caplog):
-        assert mask(white(~SHAPE)).mean() == 0.9
+        assert checked(mask(white(~SHAPE))).mean() == 0.9
         assert slugs(caplog) == ["mask_large"] and "90% of the picture" in caplog.text
         assert "--invert-mask" in caplog.text
 
     def test_no_warning_up_to_60_percent(self, caplog):
         hole = np.zeros_like(SHAPE)
         hole[:18] = True
-        mask(white(hole))
+        checked(mask(white(hole)))
         assert slugs(caplog) == []
 
 
@@ -192,7 +197,7 @@ class TestAlphaOfThePicture:
 
     def test_wholly_transparent(self):
         with pytest.raises(PictureError, match="whole picture is hole"):
-            alpha_mask(Picture(PICTURE.rgb, np.zeros((30, 40), np.uint8)))
+            checked(alpha_mask(Picture(PICTURE.rgb, np.zeros((30, 40), np.uint8))))
 
 
 class TestBoxes:

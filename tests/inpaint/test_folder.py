@@ -7,7 +7,7 @@ import pytest
 
 from cmgan.errors import BatchError, PictureError, SystemRefusal, UsageError
 from cmgan.imaging.picture import load_picture
-from cmgan.inpaint.folder import FolderOptions, check_outcomes, inpaint_items, pair, parse_shard, shard
+from cmgan.inpaint.folder import FolderOptions, check_results, inpaint_items, pair, parse_shard, shard
 from cmgan.inpaint.inpainter import Inpainter
 from tests.hostile.generate import encoded, photo
 from tests.inpaint.test_inpainter import FlatEngine
@@ -133,20 +133,20 @@ def items(tmp_path):
 
 class TestWork:
     def test_failures_are_collected(self, items):
-        outcomes = run(items)
-        assert [o.status for o in outcomes].count("done") == 8
-        assert [(o.item.image.name, o.error.slug) for o in outcomes if o.error] == [
+        results = run(items)
+        assert [o.status for o in results].count("done") == 8
+        assert [(o.item.image.name, o.error.slug) for o in results if o.error] == [
             ("2.png", "image_format"),
             ("7.png", "image_truncated"),
         ]
         with pytest.raises(BatchError, match=r"2 of 10 pictures failed: 2.png \(image_format\), 7.png \(image_trunc"):
-            check_outcomes(outcomes)
-        check_outcomes([o for o in outcomes if not o.error])
-        for outcome in outcomes:
-            assert outcome.item.output.exists() == (outcome.status == "done")
-            if outcome.status == "done":
+            check_results(results)
+        check_results([o for o in results if not o.error])
+        for result in results:
+            assert result.item.output.exists() == (result.status == "done")
+            if result.status == "done":
                 hole = MASK > 0
-                rgb = load_picture(outcome.item.output).rgb
+                rgb = load_picture(result.item.output).rgb
                 assert (rgb[hole] == 200).all() and (rgb[~hole] == photo(40, 30)[~hole]).all()
 
     def test_fail_fast_stops_at_the_first(self, items):
@@ -165,8 +165,8 @@ class TestWork:
     def test_skip_existing_repeats_what_does_not_open(self, items):
         run(items[:2])
         items[1].output.write_bytes(items[1].output.read_bytes()[:500])
-        outcomes = run([items[0], items[1], items[3]], skip_existing=True)
-        assert [o.status for o in outcomes] == ["skipped", "done", "done"]
+        results = run([items[0], items[1], items[3]], skip_existing=True)
+        assert [o.status for o in results] == ["skipped", "done", "done"]
         assert load_picture(items[1].output).size == (40, 30)
 
     def test_a_folder_that_cannot_be_made(self, items, tmp_path):
@@ -179,6 +179,6 @@ class TestWork:
         def full(*_, **__):
             raise SystemRefusal("disk_full", "the disk is full")
 
-        monkeypatch.setattr("cmgan.inpaint.folder.save_picture", full)
+        monkeypatch.setattr("cmgan.inpaint.folder.write", full)
         with pytest.raises(SystemRefusal):
             run(items)

@@ -16,7 +16,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv import Conv as ReferenceConv
 from onnx.reference.ops.op_conv_transpose import ConvTranspose as ReferenceConvTranspose
 
-from cmgan.errors import MissingError, ModelError
+from cmgan.errors import MissingError, ModelError, needs
 from cmgan.export.lower.error import relative_error
 from cmgan.export.static_values import FLOAT_TYPES
 from cmgan.runtime.onnx.file import all_messages
@@ -77,11 +77,9 @@ def evaluate_float64(model: onnx.ModelProto, feeds: Arrays) -> list[NDArray[Any]
 
 def _torch_operators() -> list[type[OpRun]]:
     """Conv and ConvTranspose of pictures by torch, in the type of their input; anything unusual by onnx."""
-    try:
+    with needs("comparing whole graphs", "cmgan[torch]"):
         import torch
         from torch.nn import functional
-    except ImportError as error:
-        raise MissingError("torch_missing", "comparing whole graphs needs torch: pip install cmgan[torch]") from error
 
     def tensors(*arrays: Any) -> list[Any]:
         return [None if array is None else torch.tensor(array) for array in arrays]
@@ -125,10 +123,8 @@ def _random_feeds(model: onnx.ModelProto) -> Arrays:
 
 
 def _in_onnxruntime(model: onnx.ModelProto, feeds: Arrays) -> list[NDArray[Any]]:
-    try:
+    with needs("comparing", "cmgan[cpu]"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingError("onnxruntime_missing", "comparing needs ONNX Runtime: pip install cmgan[cpu]") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])

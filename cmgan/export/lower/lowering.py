@@ -13,7 +13,7 @@ import onnx
 import onnx.inliner
 from onnx import numpy_helper
 
-from cmgan.errors import ModelError
+from cmgan.errors import ModelError, about
 from cmgan.export.lower.dft import Transform
 from cmgan.export.lower.error import DftError, dft_error
 from cmgan.export.lower.float64 import graph_error
@@ -73,12 +73,10 @@ def lower_file(source: Path, target: Path, *, overwrite: bool, compare: bool = F
     """
     check_target(target, overwrite=overwrite)
     model = load_onnx(source, ONNX_LIMIT)
-    try:
+    with about(source):
         lowered, report = lower_fft(model)
         if compare:
             report = replace(report, graph=graph_error(model, lowered))
-    except ModelError as error:
-        raise ModelError(error.slug, error.message, file=source) from error
     if lowered.ByteSize() >= ONNX_LIMIT:
         message = f"{lowered.ByteSize()} bytes after lowering; one ONNX file holds {ONNX_LIMIT}"
         raise ModelError("onnx_too_large", message, file=source)

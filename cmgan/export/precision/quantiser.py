@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from cmgan.errors import MissingError, warn
+from cmgan.errors import needs, warn
 from cmgan.export.gate.cases import stacked
 from cmgan.export.precision.calibration import CalibrationSet
 from cmgan.export.precision.half import matching_nodes
@@ -90,10 +90,8 @@ class Quantiser:
         """
         if not groups:
             return self.model
-        try:
+        with needs("int8", "cmgan[cpu,export]"):
             from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-        except ImportError:
-            raise MissingError("onnxruntime", "int8 needs onnxruntime: pip install 'cmgan[export]'") from None
         with tempfile.TemporaryDirectory(prefix="cmgan-int8-") as folder:
             source, target, ranges = (Path(folder, name) for name in ("fp32.onnx", "int8.onnx", "ranges.json"))
             onnx.save(self.model, source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmgan.errors import MissingError, ModelError
+from cmgan.errors import MissingError, ModelError, about, needs
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata, is_ours
@@ -30,17 +30,18 @@ class OnnxEngine(FileEngine):
             MissingError: onnx or onnxruntime, or the device, is missing.
         """
         model = load_onnx(path)
-        try:
+        with about(path):
             check_own_graph(model)
             options = options or EngineOptions()
             metadata = _metadata(model, allow_foreign=options.allow_foreign)
             self._session = session(model, options)
-        except ModelError as error:
-            raise ModelError(error.slug, error.message, file=path) from error
         super().__init__(metadata, providers=self._session.get_providers())
 
     def _run(self, inputs: Arrays) -> np.ndarray:
         return self._session.run(None, inputs)[0]
+
+    def _release(self) -> None:
+        del self._session
 
 
 def session(model: onnx.ModelProto, options: EngineOptions) -> Any:
@@ -50,13 +51,10 @@ def session(model: onnx.ModelProto, options: EngineOptions) -> Any:
         MissingError: onnxruntime, or the device asked for, is missing here.
         ModelError: onnxruntime refuses the model.
     """
-    try:
+    with needs("running an ONNX file", "cmgan[cpu]"):
         import onnxruntime
-    except ImportError:
-        raise MissingError("onnxruntime", "onnxruntime is not installed: pip install 'cmgan[cpu]'") from None
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
-    settings.enable_cpu_mem_arena = options.arena
     settings.enable_mem_pattern = False  # planning all buffers at once takes a third more memory and saves no time
     settings.log_severity_level = 4  # what matters comes as an exception
     try:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmgan.errors import MissingError, ModelError
+from cmgan.errors import ModelError, about, needs
 from cmgan.files import read_model_file, refuse_wrong_kind
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
             data that is not a plain file beside it.
         MissingError: the package onnx is not installed.
     """
-    try:
+    with about(path):
         data = read_model_file(path, limit)
         refuse_wrong_kind(data, path)
         model = _parsed(data)
@@ -46,8 +46,6 @@ def load_onnx(path: Path, limit: int = ONNX_LIMIT) -> onnx.ModelProto:
         if nodes > NODE_LIMIT:
             raise ModelError("too_many_nodes", f"{nodes} nodes; the limit is {NODE_LIMIT}")
         _load_external_data(model, path.parent)
-    except ModelError as error:
-        raise ModelError(error.slug, error.message, file=path) from error
     return model
 
 
@@ -98,11 +96,9 @@ def names_used(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:
-    try:
+    with needs("reading an ONNX file", "cmgan[cpu]"):
         import onnx
         from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise MissingError("onnx_missing", "the package onnx is not installed: pip install onnx") from error
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from cmgan.errors import MissingError, ModelError
+from cmgan.errors import MissingError, ModelError, about, needs
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.openvino.file import check_ir
@@ -45,16 +45,18 @@ class OpenvinoEngine(FileEngine):
         weights = files.get(weights_of(path).name)
         if weights is None:
             raise ModelError("sidecar", f"its metadata name no {weights_of(path).name}; export again", file=path)
-        try:
+        with about(path):
             model = compiled(files[path.name], weights, metadata.precision, options or EngineOptions())
             check_signature(_signature(model), metadata)
-        except ModelError as error:
-            raise ModelError(error.slug, error.message, file=path) from error
         super().__init__(metadata, **facts(model))
         self._requests = Requests(model)
 
     def _run(self, inputs: Arrays) -> np.ndarray:
         return self._requests(inputs)["output"]
+
+    def _release(self) -> None:
+        self._requests.close()
+        del self._requests
 
 
 class Requests:
@@ -66,13 +68,19 @@ class Requests:
         count = model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         for _ in range(count):
             self._free.put(model.create_infer_request())
-        self._map: Callable[..., Iterable[list[np.ndarray]]] = map if count == 1 else ThreadPoolExecutor(count).map
+        self._threads = ThreadPoolExecutor(count) if count > 1 else None
+        self._map: Callable[..., Iterable[list[np.ndarray]]] = self._threads.map if self._threads else map
 
     def __call__(self, inputs: Arrays) -> Arrays:
         """The outputs by name, in arrays of their own, for inputs of any batch."""
         pictures = zip(*(array[:, None] for array in inputs.values()), strict=True)
         outputs = self._map(self._one, [dict(zip(inputs, picture, strict=True)) for picture in pictures])
         return dict(zip(self._names, map(np.concatenate, zip(*outputs, strict=True)), strict=True))
+
+    def close(self) -> None:
+        """End the threads; their requests end first."""
+        if self._threads:
+            self._threads.shutdown()
 
     def _one(self, inputs: Arrays) -> list[np.ndarray]:
         request = self._free.get()
@@ -126,10 +134,8 @@ def load_openvino() -> Any:
         MissingError: it is not installed.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: as if not installed
-    try:
+    with needs("running an OpenVINO model", "cmgan[openvino]"):
         import openvino
-    except ImportError:
-        raise MissingError("openvino", "openvino is not installed: pip install 'cmgan[openvino]'") from None
     return openvino
 
 

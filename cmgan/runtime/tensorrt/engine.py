@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cmgan.config import PRESETS
-from cmgan.errors import CmganError, MissingError, ModelError
+from cmgan.errors import MissingError, ModelError, about
 from cmgan.files import cache_folder, sha256
 from cmgan.runtime import cuda
 from cmgan.runtime.engine import EngineOptions
@@ -64,7 +64,7 @@ class TensorrtEngine(FileEngine):
         """
         metadata, files = read_sidecar(path)
         options = options or EngineOptions()
-        try:
+        with about(path):
             if metadata.format not in TITLES:
                 raise ModelError("sidecar", f"is {metadata.format} by its metadata, no engine; export again")
             build = Build.of(metadata)
@@ -74,8 +74,6 @@ class TensorrtEngine(FileEngine):
             check_gpu(metadata, build, gpu)
             plan = files[path.name]
             self._session = Session(trt, plan, build.batches, gpu, kernel_cache(metadata.format, build, plan, gpu))
-        except CmganError as error:
-            raise type(error)(error.slug, error.message, file=path) from error
         details = {"library": f"{TITLES[metadata.format]} {build.version}", "gpu": gpu.name, "batches": build.batches}
         super().__init__(metadata, **details)
 
@@ -90,6 +88,9 @@ class TensorrtEngine(FileEngine):
 
     def _run(self, inputs: Arrays) -> np.ndarray:
         return self._session.run(inputs)
+
+    def _release(self) -> None:
+        del self._session
 
 
 def check_version(metadata: Metadata, build: Build, installed: str) -> None:

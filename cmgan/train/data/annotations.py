@@ -8,12 +8,10 @@ annotations name a PNG by `file_name` and whose categories say what is a thing.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
-from cmgan.errors import PictureError
+from cmgan.errors import PictureError, about
 from cmgan.imaging.limits import Limits
 from cmgan.masks.segments import Segments, read_json, read_segments
 from cmgan.train.data.archive import Archive
@@ -55,7 +53,7 @@ class Annotations:
         return self._read(png, _json(self._archive, info), limits)
 
     def _read(self, png: int, info: Any, limits: Limits) -> Segments:
-        with _named(self._archive, png):
+        with about(f"{self._archive.path}/{self._archive.names[png]}"):
             return read_segments(self._archive.read(png, limits.max_file_bytes), info)
 
     def _find(self, name: str) -> int | None:
@@ -64,17 +62,8 @@ class Annotations:
 
 
 def _json(archive: Archive, number: int) -> Any:
-    with _named(archive, number):
+    with about(f"{archive.path}/{archive.names[number]}"):
         return read_json(archive.read(number, _MAX_JSON))
-
-
-@contextmanager
-def _named(archive: Archive, number: int) -> Iterator[None]:
-    """Refusals within say which entry of the archive they are about."""
-    try:
-        yield
-    except PictureError as error:
-        raise PictureError(error.slug, error.message, file=f"{archive.path}/{archive.names[number]}") from None
 
 
 def _coco_panoptic(archive: Archive) -> dict[str, list[dict[str, Any]]]:

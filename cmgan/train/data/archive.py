@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol, cast, overload
 
 import numpy as np
 
-from cmgan.errors import PictureError, shown
+from cmgan.errors import PictureError, about, shown
 from cmgan.imaging.source import read_source
 from cmgan.train.data.tar_index import index_of_tar
 
@@ -115,10 +115,8 @@ class Zip:
     def read(self, index: int, max_bytes: int) -> bytes:
         name = self.names[index]
         try:
-            with self._opened().open(name) as stream:
+            with about(f"{self.path}/{name}"), self._opened().open(name) as stream:
                 return read_source(cast(BinaryIO, stream), max_bytes)
-        except PictureError as error:
-            raise PictureError(error.slug, error.message, file=f"{self.path}/{name}") from None
         # A password, an unknown compression, a wrong checksum, damaged data.
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError) as error:
             raise PictureError("archive_damaged", f"cannot be unpacked ({error})", file=f"{self.path}/{name}") from None

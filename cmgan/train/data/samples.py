@@ -88,7 +88,8 @@ class TrainingSet:
             except PictureError as error:
                 name = self.pictures.name(number)
                 if self.bad == "fail":
-                    raise PictureError(error.slug, error.message, file=error.file or name) from None
+                    error.file = error.file or name
+                    raise
                 warn("picture_skipped", f"{name}: {error.message}")
         raise PictureError("pictures_bad", f"{skipped + 1} pictures in a row are bad; see the warnings", file=name)
 

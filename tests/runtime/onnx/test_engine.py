@@ -54,9 +54,7 @@ def test_eager_and_exported_engine_agree(painted, batch):
     assert eager.dtype == painted.dtype and eager.shape == painted.shape
 
 
-@pytest.mark.parametrize(
-    "options", [EngineOptions(threads=1), EngineOptions(threads=2, arena=False), EngineOptions(device="cpu")]
-)
+@pytest.mark.parametrize("options", [EngineOptions(threads=1), EngineOptions(threads=2), EngineOptions(device="cpu")])
 def test_options_do_not_change_the_picture(tiny_artefact, batch, painted, options):
     output = open_engine(tiny_artefact, options)(*batch)
     assert np.abs(output.astype(int) - painted).max() <= TOLERANCES["fp32"].levels
