@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+from cmgan.bench.measure import Outcome
 from cmgan.bench.plots import plot_errors, plot_latency, plot_latency_error
 from cmgan.bench.report import MEASURED, to_csv, to_json, to_markdown
-from cmgan.bench.run import Outcome
 from cmgan.files import atomic_folder
 
 

@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cmgan.bench.environment import environment
 from cmgan.bench.gpu_report import markdown, plot, winners_text
 from cmgan.bench.kernels.plan import Plan, real, rehearsal
 from cmgan.errors import MissingError
 from cmgan.files import write_atomically
+from cmgan.machine import environment
 
 RESERVE = 5.0  # seconds that writing the report may take
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cmgan.bench.measure import Outcome
 from cmgan.bench.report import MEASURED, Report, Row
-from cmgan.bench.run import Outcome
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 _PYTORCH, _EXPORTED = "#E69F00", "#0072B2"

@@ -1,4 +1,4 @@
-"""What a bench found, and its files: JSON (versioned), CSV, Markdown."""
+"""What a bench found, and its files: JSON (versioned), CSV, Markdown; tables for the terminal. Nothing here prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from cmgan.tables import Table, grid, markdown, page, sheet
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table as Grid
 
 SCHEMA = 1
 
@@ -143,25 +149,45 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    lines = [f"# {report.title}", ""]
-    for table, caption in TABLES.items():
-        lines += [f"{caption}:", ""]
-        columns = [metric for metric in metrics(report.batches) if metric.table == table]
-        lines += _markdown_row(["row", *(c.title for c in columns)])
-        lines += _markdown_row(["---", *("---:" for _ in columns)])
-        for row in report.rows:
-            lines += _markdown_row([row.name, *row.cells(columns)])
-        lines.append("")
-    lines += [f"- {_cell(note)}" for note in report.notes] + [""]
-    lines += _markdown_row(["environment", ""]) + _markdown_row(["---", "---"])
-    for key, value in report.environment.items():
-        lines += _markdown_row([key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)])
-    return "\n".join(lines) + "\n"
+    lines = page(report.title, tables(report), report.notes)
+    facts = [(key, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for key, v in report.environment.items()]
+    return "\n".join([*lines, "", *markdown([("environment", ""), *facts])]) + "\n"
 
 
-def _markdown_row(cells: Sequence[str]) -> list[str]:
-    return ["| " + " | ".join(map(_cell, cells)) + " |"]
+def tables(report: Report) -> list[tuple[str, Table]]:
+    """Every table with its caption."""
+    found: list[tuple[str, Table]] = []
+    for name, caption in TABLES.items():
+        columns = [metric for metric in metrics(report.batches) if metric.table == name]
+        rows = [[row.name, *row.cells(columns)] for row in report.rows]
+        found.append((caption, [["row", *(c.title for c in columns)], *rows]))
+    return found
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def render(report: Report) -> Group:
+    """The report for the terminal."""
+    dim = {number for number, row in enumerate(report.rows) if row.status != MEASURED}
+    return sheet(report.title, [grid(caption, table, dim=dim) for caption, table in tables(report)], report.notes)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value, and the most that it is meant to be; of a rate, the least."""
+
+    what: str
+    value: float
+    unit: str  # s, MB or /s
+    limit: float
+
+    @property
+    def missed(self) -> bool:
+        return self.value < self.limit if self.unit == "/s" else self.value > self.limit
+
+
+def figure_table(title: str, figures: Sequence[Figure]) -> Grid:
+    """Each figure beside what it is meant to be, for the terminal."""
+    table = [["what", "measured", "meant to be"]]
+    for figure in figures:
+        bound = "at least" if figure.unit == "/s" else "at most"
+        table.append([figure.what, f"{figure.value:.3g} {figure.unit}", f"{bound} {figure.limit:g} {figure.unit}"])
+    return grid(title, table, bad={number for number, figure in enumerate(figures) if figure.missed})

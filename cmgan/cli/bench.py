@@ -13,7 +13,7 @@ from cmgan.cli.render import terminal, write_json
 from cmgan.errors import UsageError, needs
 
 if TYPE_CHECKING:
-    from cmgan.bench.request import BenchRequest
+    from cmgan.bench.plan import BenchRequest
 
 _Option = typer.Option
 _EXAMPLES = """Examples:
@@ -54,8 +54,8 @@ def bench(
 ) -> None:
     """Measure every engine that is here: parity, latency, throughput, cold start, memory, size."""
     with needs("the bench", "cmgan[cpu,export]"):
-        from cmgan.bench.request import BenchRequest
-        from cmgan.bench.run import run_bench
+        from cmgan.bench.measure import run_bench
+        from cmgan.bench.plan import BenchRequest
     request = BenchRequest(
         model=model,
         resolution=res,
@@ -70,10 +70,9 @@ def bench(
         device=device,
         fail_if=tuple(fail_if or ()),
     )
-    from cmgan.bench.budget import check_budgets
     from cmgan.bench.files import default_folder, write_outcome
-    from cmgan.bench.render import render
-    from cmgan.bench.report import to_json
+    from cmgan.bench.plan import check_budgets
+    from cmgan.bench.report import render, to_json
     from cmgan.files import check_target
     from cmgan.formats import format_of_file
 
@@ -95,9 +94,9 @@ def bench(
 
 
 def _pictures(request: BenchRequest) -> None:
-    from cmgan.bench.environment import physical_cores
     from cmgan.bench.pictures import measure_pictures
-    from cmgan.bench.render import figure_table
+    from cmgan.bench.report import figure_table
+    from cmgan.machine import physical_cores
 
     with terminal.progress("measuring pictures") as step:
         figures = measure_pictures(Path(request.model_name), request.threads or physical_cores(), step)
@@ -105,8 +104,8 @@ def _pictures(request: BenchRequest) -> None:
 
 
 def _training() -> None:
-    from cmgan.bench.render import figure_table
-    from cmgan.bench.training import measure_training
+    from cmgan.bench.pictures import measure_training
+    from cmgan.bench.report import figure_table
 
     with terminal.progress("measuring training data") as step:
         figures = measure_training(step)

@@ -47,8 +47,7 @@ def evaluate(
 ) -> None:
     """Judge an engine on pictures and masks: errors, similarities, distances of features, by size of hole."""
     from cmgan.evaluate.files import write_evaluation
-    from cmgan.evaluate.render import render
-    from cmgan.evaluate.report import to_json
+    from cmgan.evaluate.report import render, to_json
     from cmgan.evaluate.run import EvaluationRequest, open_extractors
     from cmgan.evaluate.run import evaluate as judge
     from cmgan.evaluate.summary import summarise

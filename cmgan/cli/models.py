@@ -99,7 +99,7 @@ def info(
 
 def doctor(json: Json = None) -> None:
     """Show what works on this machine, and how to get what does not."""
-    from cmgan.cli.environment import survey
+    from cmgan.cli.doctor import survey
 
     rows = survey()
     from rich.table import Table

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmgan.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Estimate
 from cmgan.evaluate.metrics import MOST_DB, Metric
+from cmgan.tables import Table, grid, page, sheet
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 SCHEMA = 1
-Table = list[list[str]]  # of cells, the heads first
 
 MODEL = "model"  # the name of its rows beside those of the baselines
 EVERY = "all"  # the bin of all pairs
@@ -87,10 +90,12 @@ def _estimates(found: dict[str, Estimate]) -> dict[str, dict[str, float | None]]
 
 
 def to_markdown(report: Report) -> str:
-    lines = [f"# {report.title}", ""]
-    for caption, content in tables(report):
-        lines += [f"{caption}:", "", *markdown(content), ""]
-    return "\n".join(lines + [f"- {note}" for note in report.notes]) + "\n"
+    return "\n".join(page(report.title, tables(report), report.notes)) + "\n"
+
+
+def render(report: Report) -> Group:
+    """The report for the terminal."""
+    return sheet(report.title, [grid(caption, table) for caption, table in tables(report)], report.notes)
 
 
 def tables(report: Report) -> list[tuple[str, Table]]:
@@ -137,13 +142,6 @@ def better(difference: Estimate, metric: Metric) -> bool:
     if difference.low is None or difference.high is None:
         return False
     return difference.low > 0 if metric.higher_is_better else difference.high < 0
-
-
-def markdown(content: Table) -> list[str]:
-    """Lines of a Markdown table."""
-    heads, *lines = content
-    rule = ["---", *("---:" for _ in heads[1:])]
-    return ["| " + " | ".join(line) + " |" for line in (heads, rule, *lines)]
 
 
 def _judged(difference: Estimate, metric: Metric) -> str:

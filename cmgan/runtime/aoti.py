@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cmgan.errors import MissingError, ModelError, about, needs
+from cmgan.machine import CPUINFO, instructions
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata
@@ -145,15 +146,9 @@ def check_built_for(metadata: Metadata) -> None:
         raise ModelError("instruction_set", message)
 
 
-def cpu_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """The extensions of the instruction set that this processor has and a compiler may use; empty where Linux does not
-    list them."""
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return set()
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return {word for word in (found[1].split() if found else ()) if _INSTRUCTIONS.fullmatch(word)}
+def cpu_instructions(cpuinfo: Path = CPUINFO) -> set[str]:
+    """The extensions of the instruction set that this processor has and a compiler may use."""
+    return {word for word in instructions(cpuinfo) if _INSTRUCTIONS.fullmatch(word)}
 
 
 def _device(metadata: Metadata, wanted: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmgan.bench.budget import check_budgets, parse_budget
+from cmgan.bench.plan import check_budgets, parse_budget
 from cmgan.errors import BudgetError, UsageError
 from tests.bench.reports import report
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cmgan.bench.child import Subject
 from cmgan.bench.pictures import measure_pictures
+from cmgan.bench.process import Subject
 from cmgan.bench.rows import Setting
 from cmgan.imaging.mask import load_mask
 from cmgan.imaging.picture import Picture, load_picture

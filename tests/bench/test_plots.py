@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cmgan.bench.files import default_folder, write_outcome
-from cmgan.bench.run import Outcome
+from cmgan.bench.measure import Outcome
 from cmgan.errors import UsageError
 from cmgan.export.gate.cases import parity_cases
 from tests.bench.reports import report

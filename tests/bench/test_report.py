@@ -9,8 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from cmgan.bench.measure import latency
-from cmgan.bench.render import render
-from cmgan.bench.report import TABLES, metrics, to_csv, to_json, to_markdown
+from cmgan.bench.report import TABLES, metrics, render, to_csv, to_json, to_markdown
 from tests.bench.reports import report
 
 

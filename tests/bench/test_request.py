@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cmgan.bench.request import BenchRequest
+from cmgan.bench.plan import BenchRequest
 from cmgan.bench.rows import KINDS
 from cmgan.errors import UsageError
 

@@ -7,10 +7,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from cmgan.bench.measure import Contender, start, take_turns
-from cmgan.bench.request import BenchRequest
+from cmgan.bench.measure import Contender, Outcome, run_bench, start, take_turns
+from cmgan.bench.plan import BenchRequest
 from cmgan.bench.rows import KINDS, Setting
-from cmgan.bench.run import Outcome, run_bench
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError
 from cmgan.export.gate.cases import parity_cases, stacked

@@ -2,7 +2,7 @@
 
 import time
 
-from cmgan.bench.training import _rate, measure_training
+from cmgan.bench.pictures import _rate, measure_training
 
 
 def test_a_rate_is_calls_by_processor_time():

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cmgan.bench.request import BenchRequest
-from cmgan.bench.run import run_bench
+from cmgan.bench.measure import run_bench
+from cmgan.bench.plan import BenchRequest
 from cmgan.errors import MissingError, UsageError
 from cmgan.export.artefact import export_model
 from cmgan.export.gate.cases import parity_cases, stacked

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from cmgan.bench.environment import environment, physical_cores
+from cmgan.machine import environment, physical_cores
 
 
 def test_names_versions_and_machine():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from cmgan.bench.process import RowFailure, Worker
 from cmgan.bench.rows import Setting
-from cmgan.bench.worker import RowFailure, Worker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import openvino
 import pytest
 import tensorrt_rtx
 
-from cmgan.cli.environment import _PACKAGES, survey
+from cmgan.cli.doctor import _PACKAGES, survey
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 
 from cmgan import __version__
 from cmgan.errors import MissingError
+from cmgan.machine import version_of
 
 # What each extra of the package is for, and the distributions that it needs.
 _PACKAGES = (
@@ -38,7 +38,7 @@ _PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Finding:
     """One line: what it is, what is here, and what to type where it is missing."""
 
     what: str
@@ -46,55 +46,48 @@ class Row:
     remedy: str = ""
 
 
-def survey() -> list[Row]:
+def survey() -> list[Finding]:
     """The machine, the packages of every extra, and the devices. Nothing is installed or downloaded."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     rows = [
-        Row("cmgan", f"{__version__}, Python {platform.python_version()}, {sys.platform}"),
-        Row("machine", f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"),
+        Finding("cmgan", f"{__version__}, Python {platform.python_version()}, {sys.platform}"),
+        Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"),
     ]
     for purpose, extra, names in _PACKAGES:
-        versions = {name: _version(name) for name in names}
-        missing = [name for name, version in versions.items() if version is None]
+        versions = {name: version_of(name) for name in names}
+        missing = [name for name, version in versions.items() if not version]
         here = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
         if missing:
             here = f"missing: {', '.join(missing)}" + (f" (has {here})" if here else "")
-        rows.append(Row(purpose, here, f"pip install 'cmgan[{extra}]'" if missing else ""))
+        rows.append(Finding(purpose, here, f"pip install 'cmgan[{extra}]'" if missing else ""))
     return [*rows, _providers(), _cuda(), _gpu()]
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _providers() -> Row:
+def _providers() -> Finding:
     try:
         import onnxruntime
     except ImportError:
-        return Row("ONNX Runtime providers", "none", "pip install 'cmgan[cpu]'")
-    return Row("ONNX Runtime providers", ", ".join(onnxruntime.get_available_providers()))
+        return Finding("ONNX Runtime providers", "none", "pip install 'cmgan[cpu]'")
+    return Finding("ONNX Runtime providers", ", ".join(onnxruntime.get_available_providers()))
 
 
-def _cuda() -> Row:
+def _cuda() -> Finding:
     try:
         import torch
     except ImportError:
-        return Row("CUDA in PyTorch", "PyTorch is not installed", "pip install 'cmgan[torch]'")
+        return Finding("CUDA in PyTorch", "PyTorch is not installed", "pip install 'cmgan[torch]'")
     if not torch.cuda.is_available():
-        return Row("CUDA in PyTorch", "no CUDA device", "--device cpu works everywhere")
+        return Finding("CUDA in PyTorch", "no CUDA device", "--device cpu works everywhere")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Row("CUDA in PyTorch", ", ".join(names))
+    return Finding("CUDA in PyTorch", ", ".join(names))
 
 
-def _gpu() -> Row:
+def _gpu() -> Finding:
     """What TensorRT's engines run on."""
     from cmgan.runtime import cuda
 
     try:
         gpu = cuda.gpu("cuda")
     except MissingError as error:
-        return Row("NVIDIA GPU", error.message, "cmgan export --format trt-rtx --target sm_89 builds without one")
-    return Row("NVIDIA GPU", f"{gpu.name}, {gpu.capability}, driver for CUDA {gpu.driver}")
+        return Finding("NVIDIA GPU", error.message, "cmgan export --format trt-rtx --target sm_89 builds without one")
+    return Finding("NVIDIA GPU", f"{gpu.name}, {gpu.capability}, driver for CUDA {gpu.driver}")
