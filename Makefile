@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check lint bench gpu-check weights
+.PHONY: demo quick test check lint bench gpu-check weights
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -22,8 +22,15 @@ demo: $(INSTALLED)
 		-o out/demo/bench --overwrite
 	@echo && echo "out/demo now holds:" && find out/demo -type f | sort
 
+# Two workers of one thread each: most tests are too small to use two threads.
+DEFAULT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not check and not gpu"
+QUICK := tests/imaging tests/inpaint tests/masks tests/test_config.py tests/test_machine.py
+
+quick: $(INSTALLED)
+	$(DEFAULT) $(QUICK)
+
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not check and not gpu"
+	$(DEFAULT)
 
 # Everything; tests that need a GPU say so and are skipped where there is none.
 check: test

@@ -24,7 +24,7 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]  # the base of 
 app = typer.Typer(
     help="Fill holes in photographs with CM-GAN, and export it to engines that provably paint the same picture.",
     epilog="Exit codes: 0 done, 2 usage, 3 picture or mask, 4 model or engine, 5 something missing here, 6 refused by "
-    "the system, 7 numbers wrong, 8 some items failed, 10 budget missed, 130 interrupted.",
+    "the system, 7 numbers wrong, 8 some items failed, 9 a deadline passed, 10 budget missed, 130 interrupted.",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
