@@ -86,6 +86,30 @@ DEFAULT_MODEL = "photos-256"
 PRESET_OF_RESOLUTION = {512: "small-512", 256: "small-256", 64: "tiny-64"}
 
 
+def chosen_model(model: str | None, resolution: int | None) -> str:
+    """The model that is meant where one, both or neither of `--model` and `--res` is given.
+
+    Raises:
+        UsageError: no preset has that resolution, or the preset that was named has another.
+    """
+    if model is not None:
+        if model in PRESETS:
+            check_resolution(resolution, PRESETS[model].resolution, model)
+        return model
+    if resolution is None:
+        return DEFAULT_MODEL
+    if resolution not in PRESET_OF_RESOLUTION:
+        known = ", ".join(map(str, sorted(PRESET_OF_RESOLUTION)))
+        raise UsageError("resolution", f"--res {resolution}: there are presets for {known}; or give --model")
+    return PRESET_OF_RESOLUTION[resolution]
+
+
+def check_resolution(wanted: int | None, has: int, what: str = "the model") -> None:
+    """Raise `UsageError` for a `--res` that the model does not have: a network works at one resolution."""
+    if wanted is not None and wanted != has:
+        raise UsageError("resolution", f"--res {wanted}: {what} works at {has} x {has} only; leave --res out")
+
+
 def preset(name: str) -> GeneratorConfig:
     """The preset of that name; an unknown one raises `UsageError` with the list."""
     if name not in PRESETS:

@@ -1,4 +1,4 @@
-"""The house keeps its rules: nothing is imported through the links at the top, and no room names a higher one in text."""
+"""The house keeps its rules: nothing goes through the links at the top, no room names a higher one in a string."""
 
 import ast
 import os

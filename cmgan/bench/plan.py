@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cmgan.bench.report import CANNOT, FAILED, Report, metrics
 from cmgan.bench.rows import BASELINE, KINDS, PRECISIONS, USUAL_FORMATS, RowKind, row_name
-from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
+from cmgan.config import PRESETS, check_resolution, chosen_model
 from cmgan.errors import BudgetError, CmganError, NumbersError, UsageError, needs
 from cmgan.formats import FORMATS, format_of
 from cmgan.runtime.engine import EngineInfo
@@ -65,8 +65,7 @@ class BenchRequest:
             raise UsageError("precision", f"--precision {unknown[0]!r}: known are {', '.join(PRECISIONS)}")
         for name in self.formats:
             _check_row(name)
-        self._check_model()
-        _ = self.budgets
+        _ = self.model_name, self.budgets
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -85,21 +84,7 @@ class BenchRequest:
     @property
     def model_name(self) -> str:
         """The preset, folder or file that is meant."""
-        if self.model is not None:
-            return self.model
-        return DEFAULT_MODEL if self.resolution is None else PRESET_OF_RESOLUTION[self.resolution]
-
-    def check_resolution(self, seen: int, what: str) -> None:
-        """Raise `UsageError` when `what` works at another size than the one asked for."""
-        if self.resolution not in (None, seen):
-            raise UsageError("resolution", f"--res {self.resolution}, but {what} works at {seen}; leave --res out")
-
-    def _check_model(self) -> None:
-        if self.model is None and self.resolution not in (None, *PRESET_OF_RESOLUTION):
-            known = ", ".join(map(str, PRESET_OF_RESOLUTION))
-            raise UsageError("resolution", f"--res {self.resolution}: there are presets for {known}; or give --model")
-        if self.model_name in PRESETS:
-            self.check_resolution(PRESETS[self.model_name].resolution, self.model_name)
+        return chosen_model(self.model, self.resolution)
 
 
 def _check_row(name: str) -> None:
@@ -196,7 +181,7 @@ def prepare(request: BenchRequest, work: Path, progress: Progress) -> Prepared:
     given = _given(request)
     name = request.model_name
     loaded = resolve(_preset_behind(given[Path(name)], name) if Path(name) in given else name)
-    request.check_resolution(loaded.generator.config.resolution, name)
+    check_resolution(request.resolution, loaded.generator.config.resolution, name)
     for path, info in given.items():
         if info.weights_sha256 != loaded.digest:
             message = f"was not exported from {name}; give the model of its weights: --model FOLDER --artefact FILE"
@@ -225,7 +210,7 @@ def _given(request: BenchRequest) -> dict[Path, EngineInfo]:
         paths.insert(0, Path(name))
     given = {path: open_engine(path).info for path in paths}
     for path, info in given.items():
-        request.check_resolution(info.resolution, path.name)
+        check_resolution(request.resolution, info.resolution, path.name)
         if row_name(info.format, info.precision) not in request.rows:
             message = f"is of the row {row_name(info.format, info.precision)}; the rows are {', '.join(request.rows)}"
             raise UsageError("bench_row", f"{message} (see --formats and --precision)", file=path)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cmgan.cli.options import Device, Json, Model, Overwrite, Threads, model_or_default
+from cmgan.cli.options import Device, Json, Model, Overwrite, Threads
 from cmgan.cli.render import terminal, write_json
+from cmgan.config import chosen_model
 
 _Option = typer.Option
 _EXAMPLES = """Examples:
@@ -58,7 +59,7 @@ def evaluate(
     check_target(output, overwrite=overwrite)
     request = EvaluationRequest(images, masks, by_name, seed, tuple(name for name in baselines.split(",") if name))
     extractors = open_extractors(None if extractor is None else [e for e in extractor if e != "none"], device)
-    engine = open_engine(model_or_default(model, None), EngineOptions(device=device, threads=threads))
+    engine = open_engine(chosen_model(model, None), EngineOptions(device=device, threads=threads))
     with terminal.progress("reading") as step:
         found = judge(engine, request, extractors, step)
     report = summarise(engine.info, request, extractors, found)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
+from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
+from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import NumbersError, needs
 from cmgan.formats import FORMATS, format_of
 
@@ -68,7 +69,7 @@ def export(
 ) -> None:
     """Export a model, and prove that the file paints what the model paints."""
     kind = format_of(format)
-    name = model_or_default(model, res)
+    name = chosen_model(model, res)
     with needs("exporting", f"cmgan[export,{kind.extra}]"):
         from cmgan.export.artefact import check_folder, export_model
         from cmgan.export.options import ExportOptions
@@ -148,7 +149,7 @@ def check(
     `--debug-layers` looks into an ONNX file's graph instead, for which it needs torch and the `--model` it was made of.
     """
     if debug_layers:
-        _show_divergence(artefact, model_or_default(model, None))
+        _show_divergence(artefact, chosen_model(model, None))
         return
     from cmgan.export.gate.check import check_artefact
     from cmgan.runtime.engine import EngineOptions

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads, check_resolution, model_or_default
+from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
+from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import UsageError, warn
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def inpaint(
         concat=concat,
     )
     running = EngineOptions(device=device, threads=threads, allow_foreign=allow_foreign_model)
-    engine = _engine(model_or_default(model, res), res, running)
+    engine = _engine(chosen_model(model, res), res, running)
     target = Target(output, quality, overwrite, json)
     with Inpainter(engine, InpaintOptions(strategy, crop_margin, overlap, dilate, feather, batch)) as inpainter:
         if Path(image).is_dir():

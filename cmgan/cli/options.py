@@ -7,8 +7,6 @@ from typing import Annotated
 import typer
 
 from cmgan.cli.render import terminal
-from cmgan.config import DEFAULT_MODEL, PRESET_OF_RESOLUTION, PRESETS
-from cmgan.errors import UsageError
 
 Model = Annotated[
     str | None,
@@ -48,23 +46,3 @@ Json = Annotated[
         help="Write the result as JSON to this file; - is stdout.",
     ),
 ]
-
-
-def model_or_default(model: str | None, resolution: int | None) -> str:
-    """The model to use where one or neither of `--model` and `--res` is given."""
-    if model is not None:
-        if resolution is not None and model in PRESETS:
-            check_resolution(resolution, PRESETS[model].resolution)
-        return model
-    if resolution is None:
-        return DEFAULT_MODEL
-    if resolution not in PRESET_OF_RESOLUTION:
-        known = ", ".join(map(str, sorted(PRESET_OF_RESOLUTION)))
-        raise UsageError("resolution", f"--res {resolution}: there are presets of {known}")
-    return PRESET_OF_RESOLUTION[resolution]
-
-
-def check_resolution(wanted: int | None, has: int) -> None:
-    """Refuse a `--res` that the model does not have: the network works at one resolution."""
-    if wanted is not None and wanted != has:
-        raise UsageError("resolution", f"--res {wanted}: the model works at {has} x {has} only; leave --res out")

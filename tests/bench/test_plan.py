@@ -33,12 +33,12 @@ def test_unknown_row_is_named_with_the_list():
 
 
 def test_resolution_without_a_preset():
-    with pytest.raises(UsageError, match="--res 300: there are presets for 512, 256, 64"):
+    with pytest.raises(UsageError, match="--res 300: there are presets for 64, 256, 512"):
         BenchRequest(resolution=300)
 
 
 def test_resolution_that_is_not_the_models():
-    with pytest.raises(UsageError, match="--res 256, but tiny-64 works at 64"):
+    with pytest.raises(UsageError, match="--res 256: tiny-64 works at 64"):
         BenchRequest(model="tiny-64", resolution=256)
 
 

@@ -103,7 +103,7 @@ def test_missing_file_is_refused(tmp_path):
 
 
 def test_other_resolution_is_refused(tiny_artefact):
-    with pytest.raises(UsageError, match="--res 256, but .*works at 64"):
+    with pytest.raises(UsageError, match="--res 256: .*works at 64"):
         run_bench(BenchRequest(model=str(tiny_artefact), resolution=256))
 
 
