@@ -1,13 +1,17 @@
 """Build a training set of photographs from Debian packages: `python recipes/photos/prepare.py OUTPUT`.
 
-Downloads the packages of `sources.toml` with apt (the machine's own sources; no root needed), takes the photographs
-that are under CC0, in the public domain or under CC-BY according to each package's copyright file, cuts them at several
-scales into square crops, and writes
+Downloads the packages of `sources.toml` with apt (from the mirror that this machine uses; no root needed), takes the
+photographs that are under CC0, in the public domain or under CC-BY according to each package's own lists, divides them
+photograph by photograph, and writes
 
-    OUTPUT/shards/photos-000.tar ...  JPEG crops, shuffled, at most 24 MB a shard: each shard is a sample of the whole
-    OUTPUT/held-out.tar               one photograph that no shard has, for evaluation
-    OUTPUT/LICENCES.md                every photograph with package, author and licence; it is in each tar, too
+    OUTPUT/shards/photos-000.tar ...  for training: JPEG crops, shuffled, at most 24 MB a shard, each a sample of the whole
+    OUTPUT/validation.tar             crops of photographs that no shard has, to watch a training run with
+    OUTPUT/held-out.tar               whole photographs that neither has, to judge with
+    OUTPUT/test-only.tar              photographs of packages that never train, to judge with
+    OUTPUT/card.tar                   the model card's eighth photograph
+    OUTPUT/LICENCES.md                every photograph with package, author, licence, size and use; it is in each tar, too
 
+Which of the first three a photograph goes to is decided by a digest of its package and name: more sources move none.
 The same packages and options give the same bytes. Needs Python 3.11, Pillow, apt-get and dpkg-deb.
 """
 
@@ -19,11 +23,13 @@ import hashlib
 import io
 import random
 import re
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +40,11 @@ from PIL import Image, ImageOps, ImageStat
 FREE = re.compile(r"CC0(-1\.0)?|CC-BY-\d\.\d|public-domain|PD", re.IGNORECASE)  # the whole name: CC-BY-SA is none
 SHARD_BYTES = 24_000_000
 STEP = 1.5  # from one scale of a photograph to the next finer one; the last is its own size
-SMALLEST = 288  # pixels of a photograph's shorter side
+SMALLEST = 288  # pixels of a photograph's shorter side; `smallest` of a source lets smaller ones in, for training only
+USES = ("training", "validation", "held-out", "test-only", "card")
+SPLIT = {"held-out": 0.10, "validation": 0.06}  # shares of the photographs; the rest trains
+READMES = 3  # folders above a picture that a README may lie in
+VALIDATION_CROPS = 3  # of one photograph
 FLAT = 8.0  # levels: crops of a lower standard deviation are empty sky or a wall
 NEAR = 4  # of 64 bits: photographs whose difference hashes are as near as that are the same
 
@@ -61,6 +71,8 @@ class Photograph:
     name: str  # relative to the source's folder
     author: str
     licence: str
+    size: tuple[int, int]
+    use: str  # training, validation, held-out, test-only or card
 
 
 def main() -> None:
@@ -68,23 +80,24 @@ def main() -> None:
     table = tomllib.loads((Path(__file__).parent / "sources.toml").read_text())
     with tempfile.TemporaryDirectory() as work:
         sources = [source for source in table["source"] if options.all_licences or not source.get("all_licences")]
-        packages = sorted({source["package"] for source in sources})
-        folder = options.debs or download(packages, Path(work))
-        found = [photo for source in sources for photo in photographs(source, unpack(source, folder, Path(work)))]
+        folder = options.debs or download(sources, Path(work))
+        found = [
+            photo
+            for source in sources
+            for photo in photographs(source, unpack(source, folder, Path(work)), table["card"])
+        ]
         free = [photo for photo in found if options.all_licences or FREE.fullmatch(photo.licence)]
         kept = without_doubles(free)
-        held = [photo for photo in kept if is_held_out(photo, table["held_out"])]
-        trained = [photo for photo in kept if photo not in held]
-        write(options, trained, held)
+        write(options, kept)
     others = Counter(photo.licence for photo in found if photo not in free)
-    print(f"left out for their licence: {dict(others) or 'none'}; doubled or too small: {len(free) - len(kept)}")
+    print(f"left out for their licence: {dict(others) or 'none'}; doubled: {len(free) - len(kept)}")
 
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     result.add_argument("output", type=Path, help="folder to make; it must not exist")
     result.add_argument("--side", type=int, default=384, help="pixels of a crop's side (384)")
-    result.add_argument("--crops", type=int, default=12, help="of one photograph at one scale at most (12)")
+    result.add_argument("--crops", type=int, default=12, help="of one training photograph at most (12)")
     result.add_argument("--quality", type=int, default=92, help="of the JPEG files (92)")
     result.add_argument("--seed", type=int, default=0, help="of the choice and order of crops (0)")
     result.add_argument("--debs", type=Path, help="folder with the packages' .deb files, instead of downloading them")
@@ -94,20 +107,31 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def download(packages: list[str], work: Path) -> Path:
-    """A folder with the packages' .deb files, from the sources that this machine's apt knows."""
+def download(sources: list[dict], work: Path) -> Path:
+    """A folder with the packages' .deb files, each of its suite, from the mirror of Debian that this machine uses."""
     folder = work / "debs"
-    folder.mkdir()
-    own = [f"-oDir::State={work}/state", f"-oDir::Cache={work}/cache", "-oDir::State::status=/var/lib/dpkg/status"]
-    for options, needed in (([], False), (own, True)):  # the lists of the system; where it has none, lists of our own
-        if needed:
-            for name in ("state/lists/partial", "cache/archives/partial"):
-                (work / name).mkdir(parents=True)
-            run(["apt-get", *options, "update"], folder)
-        done = subprocess.run(["apt-get", *options, "download", *packages], cwd=folder, capture_output=True, text=True)
-        if done.returncode == 0:
-            return folder
-    sys.exit(f"apt-get download failed:\n{done.stderr}")
+    for name in ("debs", "state/lists/partial", "cache/archives/partial"):
+        (work / name).mkdir(parents=True)
+    for suite in sorted({source["suite"] for source in sources}):
+        (work / "suite.list").write_text(f"deb {mirror()} {suite} main\n")
+        options = [f"-oDir::State={work}/state", f"-oDir::Cache={work}/cache", "-oDir::Etc::sourceparts=-"]
+        options += ["-oDir::State::status=/var/lib/dpkg/status", f"-oDir::Etc::sourcelist={work}/suite.list"]
+        run(["apt-get", *options, "update"], folder)
+        packages = sorted({source["package"] for source in sources if source["suite"] == suite})
+        run(["apt-get", *options, "download", *packages], folder)
+    return folder
+
+
+def mirror() -> str:
+    """Options and address of Debian's archive as this machine's apt knows them, for a line of a sources list."""
+    settings = Path("/etc/apt")
+    for path in [settings / "sources.list", *sorted((settings / "sources.list.d").glob("*"))]:
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        found = re.search(r"^(?:deb\s.*?|URIs:.*?)(\S+/debian)/?(?:\s|$)", text, re.MULTILINE)
+        if found:
+            key = re.search(r"signed-by[:=]\s*(/[^\s\]]+)", text, re.IGNORECASE)
+            return f"[signed-by={key[1]}] {found[1]}" if key else found[1]
+    sys.exit("apt on this machine knows no mirror of Debian; download the packages of sources.toml and give --debs")
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -118,7 +142,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def unpack(source: dict, folder: Path, work: Path) -> Path:
-    """The folder that the source's package unpacks to; it is done once."""
+    """The folder that the source's package unpacks to, its Qt resource files in `resources`; it is done once."""
     target = work / "unpacked" / source["package"]
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
@@ -128,11 +152,43 @@ def unpack(source: dict, folder: Path, work: Path) -> Path:
         run(["dpkg-deb", "-x", str(debs[0].resolve()), str(target)], folder)
         version = run(["dpkg-deb", "-f", str(debs[0].resolve()), "Version"], folder)
         (target / "version").write_text(version.strip())
+        for path in sorted(target.glob(source.get("resources", "no resources"))):
+            for name, data in resources(path.read_bytes()):
+                (target / "resources" / name).parent.mkdir(parents=True, exist_ok=True)
+                (target / "resources" / name).write_bytes(data)
     return target
 
 
-def photographs(source: dict, unpacked: Path) -> Iterator[Photograph]:
-    """The photographs of a source, each with the licence that the package states for it."""
+def resources(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file in a Qt resource file (`rcc --binary`); compressed ones by zlib only.
+
+    A header (`qres`, version, and where tree, data and names begin), a tree of nodes of 14 bytes, 22 since version 2,
+    contents and names with their lengths before them.
+    """
+    magic, version, tree, contents, names = struct.unpack_from(">4s4I", data)
+    if magic != b"qres":
+        raise ValueError("not a Qt resource file")
+
+    def walk(node: int, folder: str) -> Iterator[tuple[str, bytes]]:
+        at = tree + node * (14 if version == 1 else 22)
+        name_at, flags = struct.unpack_from(">IH", data, at)
+        (length,) = struct.unpack_from(">H", data, names + name_at)
+        path = folder + data[names + name_at + 6 :][: 2 * length].decode("utf-16-be") if node else ""
+        if flags & 2:  # a folder: how many children, and the first one's node
+            count, first = struct.unpack_from(">II", data, at + 6)
+            for child in range(first, first + count):
+                yield from walk(child, f"{path}/" if path else "")
+        elif not flags & 4:  # not Zstandard
+            (start,) = struct.unpack_from(">I", data, at + 10)
+            (size,) = struct.unpack_from(">I", data, contents + start)
+            content = data[contents + start + 4 :][:size]
+            yield path, zlib.decompress(content[4:]) if flags & 1 else content
+
+    return walk(0, "")
+
+
+def photographs(source: dict, unpacked: Path, card: dict) -> Iterator[Photograph]:
+    """The photographs of a source that are large enough, each with the licence that the package states for it."""
     package, folder = source["package"], unpacked / source["folder"]
     paragraphs = read_copyright((unpacked / "usr/share/doc" / package / "copyright").read_text(errors="replace"))
     version = (unpacked / "version").read_text()
@@ -140,9 +196,26 @@ def photographs(source: dict, unpacked: Path) -> Iterator[Photograph]:
         name = path.relative_to(folder).as_posix()
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in source["leave_out"]):
             continue
+        with Image.open(path) as image:
+            size = image.size
+        if min(size) < source.get("smallest", SMALLEST):
+            continue
         author, licence = stated(paragraphs, f"{source['origin']}/{name}".lstrip("/"), path)
         own = [own for pattern, own in source.get("licence", {}).items() if fnmatch.fnmatchcase(name, pattern)]
-        yield Photograph(path, package, version, name, author, own[0] if own else licence)
+        use = "card" if (package, name) == (card["package"], card["photo"]) else use_of(source, name, size)
+        yield Photograph(path, package, version, name, author, own[0] if own else licence, size, use)
+
+
+def use_of(source: dict, name: str, size: tuple[int, int]) -> str:
+    """What a photograph is for. The split is by a digest of its name, so that it stays where it is."""
+    if source.get("test_only"):
+        return "test-only"
+    place = int.from_bytes(hashlib.sha256(f"{source['package']}/{name}".encode()).digest()[:8], "big") / 2**64
+    for use, share in SPLIT.items():
+        if place < share and min(size) >= SMALLEST:
+            return use
+        place -= share
+    return "training"
 
 
 def read_copyright(text: str) -> list[Paragraph]:
@@ -162,9 +235,14 @@ def read_copyright(text: str) -> list[Paragraph]:
 def stated(paragraphs: list[Paragraph], path: str, file: Path) -> tuple[str, str]:
     """Author and licence of the file that is `path` in the source package.
 
-    The last paragraph that matches counts; a `.license` file beside the picture (REUSE) may name the author more
-    exactly, and where it states another licence the file's is unclear.
+    What a README in a folder above says of this very picture counts before the package's paragraphs. Of these the
+    last one that matches; a `.license` file beside the picture (REUSE) may name the author more exactly, and where it
+    states another licence the file's is unclear.
     """
+    for folder in file.parents[:READMES]:
+        listed = read_readme(folder / "README").get(file.relative_to(folder).as_posix())
+        if listed:
+            return listed
     matching = [paragraph for paragraph in paragraphs if paragraph.matches(path)]
     if not matching:
         return "", "not stated"
@@ -178,46 +256,55 @@ def stated(paragraphs: list[Paragraph], path: str, file: Path) -> tuple[str, str
     return author, licence
 
 
+def read_readme(path: Path) -> dict[str, tuple[str, str]]:
+    """Author and licence of each file that a README lists in paragraphs of `Copyright`, `License` and `Files`."""
+    result = {}
+    for block in re.split(r"\n[ \t]*\n", path.read_text(errors="replace")) if path.is_file() else []:
+        fields = dict(re.findall(r"^([A-Z][a-z]+):[ \t]*(.*(?:\n(?![A-Z][a-z]+:).*)*)", block, re.MULTILINE))
+        author = "; ".join(line.strip() for line in fields.get("Copyright", "").splitlines() if line.strip())
+        licence = re.sub(r"(?<=BY|SA) (?=\d)|(?<=public) (?=domain)", "-", fields.get("License", "").strip(), flags=re.I)
+        for name in fields.get("Files", "").split():
+            result[name] = (author, licence)
+    return result
+
+
 def without_doubles(photos: list[Photograph]) -> list[Photograph]:
-    """The photographs that are large enough, each once: of two that look the same the one with more pixels."""
-    kept: list[tuple[int, int, Photograph]] = []
-    for photo in photos:
+    """Each photograph once: of those that look the same one to judge with before one to train on, then the largest."""
+    kept: list[tuple[int, Photograph]] = []
+    for photo in sorted(photos, key=lambda photo: (photo.use == "training", -photo.size[0] * photo.size[1])):
         with Image.open(photo.path) as image:
-            size, grey = image.width * image.height, image.convert("L").resize((9, 8), Image.Resampling.BOX)
-            if min(image.size) < SMALLEST:
-                continue
-        values = list(grey.tobytes())
+            values = list(image.convert("L").resize((9, 8), Image.Resampling.BOX).tobytes())
         bits = sum((values[y * 9 + x] < values[y * 9 + x + 1]) << (y * 8 + x) for y in range(8) for x in range(8))
-        same = [other for other in kept if (other[0] ^ bits).bit_count() <= NEAR]
-        if all(size > other[1] for other in same):
-            kept = [other for other in kept if other not in same] + [(bits, size, photo)]
-    return [photo for _, _, photo in kept]
+        if all((other ^ bits).bit_count() > NEAR for other, _ in kept):
+            kept.append((bits, photo))
+    return [photo for _, photo in kept]
 
 
-def is_held_out(photo: Photograph, held_out: dict) -> bool:
-    return (photo.package, photo.name) == (held_out["package"], held_out["photo"])
-
-
-def crops(photo: Photograph, options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
-    """Name and JPEG of at most `options.crops` crops of every scale."""
+def crops(photo: Photograph, most: int, options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
+    """Name and JPEG of at most `most` crops, in turn of every scale, the whole picture's first."""
     with Image.open(photo.path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     rng = random.Random(f"{options.seed} {photo.package} {photo.name}")
     stem = f"{photo.package}/{photo.name.rpartition('.')[0].replace('/', '-').replace(' ', '-')}"
-    for shorter in scales(min(image.size), options.side):
-        factor = shorter / min(image.size)
-        scaled = image.resize([round(length * factor) for length in image.size], Image.Resampling.LANCZOS)
-        places = [(x, y) for y in grid(scaled.height, options.side) for x in grid(scaled.width, options.side)]
-        for x, y in sorted(rng.sample(places, min(len(places), options.crops))):
-            crop = scaled.crop((x, y, x + options.side, y + options.side))
-            if ImageStat.Stat(crop.convert("L")).stddev[0] >= FLAT:
-                stream = io.BytesIO()
-                crop.save(stream, "JPEG", quality=options.quality)
-                yield f"{stem}-{shorter}-{x}-{y}.jpg", stream.getvalue()
+    side = min(options.side, *image.size)
+    turns = []
+    for shorter in scales(min(image.size), side):
+        longer = round(shorter * max(image.size) / min(image.size))
+        width, height = (longer, shorter) if image.width > image.height else (shorter, longer)
+        places = [(width, height, x, y) for y in grid(height, side) for x in grid(width, side)]
+        turns += [(turn, *place) for turn, place in enumerate(rng.sample(places, len(places)))]
+    for _, width, height, x, y in sorted(turns, key=lambda turn: (turn[0], turn[1]))[:most]:
+        across, down = image.width / width, image.height / height
+        right, bottom = min((x + side) * across, image.width), min((y + side) * down, image.height)
+        crop = image.resize((side, side), Image.Resampling.LANCZOS, (x * across, y * down, right, bottom))
+        if ImageStat.Stat(crop.convert("L")).stddev[0] >= FLAT:
+            stream = io.BytesIO()
+            crop.save(stream, "JPEG", quality=options.quality)
+            yield f"{stem}-{min(width, height)}-{x}-{y}.jpg", stream.getvalue()
 
 
 def scales(shorter: int, side: int) -> list[int]:
-    """Lengths to give a shorter side of `shorter` pixels: from `side` (enlarged, if need be) to its own."""
+    """Lengths to give a shorter side of `shorter` pixels, at least `side`: from `side` to its own."""
     lengths = [side]
     while lengths[-1] * STEP < shorter:
         lengths.append(round(lengths[-1] * STEP))
@@ -230,31 +317,39 @@ def grid(length: int, side: int) -> list[int]:
     return [round(i * (length - side) / max(count - 1, 1)) for i in range(count)]
 
 
-def write(options: argparse.Namespace, trained: list[Photograph], held: list[Photograph]) -> None:
-    """The shards, the held-out photograph and the list of licences."""
-    shards = options.output / "shards"
-    shards.mkdir(parents=True)
-    listed = licences(trained, held).encode()
+def write(options: argparse.Namespace, photos: list[Photograph]) -> None:
+    """The shards, a tar for each other use, and the list of licences."""
+    options.output.mkdir(parents=True)
+    (options.output / "shards").mkdir()
+    listed = licences(photos).encode()
     (options.output / "LICENCES.md").write_bytes(listed)
-    if held:
-        entries = [(photo.name, photo.path.read_bytes()) for photo in held]
-        write_tar(options.output / "held-out.tar", [("LICENCES.md", listed), *entries])
-    once = {hashlib.sha256(data).digest(): (name, data) for photo in trained for name, data in crops(photo, options)}
-    files = sorted(once.values())
-    random.Random(options.seed).shuffle(files)
+    of = {use: [photo for photo in photos if photo.use == use] for use in USES}
+    for use in ("held-out", "test-only", "card"):
+        entries = [(f"{photo.package}/{photo.name.replace('/', '-')}", photo.path.read_bytes()) for photo in of[use]]
+        write_tar(options.output / f"{use}.tar", [("LICENCES.md", listed), *entries])
+    watched = [entry for photo in of["validation"] for entry in crops(photo, VALIDATION_CROPS, options)]
+    write_tar(options.output / "validation.tar", [("LICENCES.md", listed), *watched])
+    cut = [entry for photo in of["training"] for entry in crops(photo, options.crops, options)]
+    once = sorted({hashlib.sha256(data).digest(): (name, data) for name, data in cut}.values())
+    random.Random(options.seed).shuffle(once)
+    number = write_shards(options.output / "shards", listed, once)
+    uses = ", ".join(f"{len(of[use])} {use}" for use in USES)
+    size = sum(len(data) for _, data in once) / 1e6
+    print(f"photographs: {uses}; training: {len(once)} crops, {size:.0f} MB, {number} shards")
+
+
+def write_shards(folder: Path, listed: bytes, files: list[tuple[str, bytes]]) -> int:
+    """Tars below `SHARD_BYTES`, each with the list of licences; how many there are."""
     entries, size, number = [("LICENCES.md", listed)], 0, 0
     for name, data in files:
         padded = 512 + -(-len(data) // 512) * 512
         if size + padded > SHARD_BYTES - len(listed) - 20_480:  # the list, its header, the end of the archive
-            write_tar(shards / f"photos-{number:03}.tar", entries)
+            write_tar(folder / f"photos-{number:03}.tar", entries)
             entries, size, number = [("LICENCES.md", listed)], 0, number + 1
         entries.append((name, data))
         size += padded
-    write_tar(shards / f"photos-{number:03}.tar", entries)
-    print(
-        f"{len(trained)} photographs, {len(files)} crops, {sum(len(data) for _, data in files) / 1e6:.0f} MB, "
-        f"{number + 1} shards; held out: {', '.join(photo.name for photo in held) or 'none'}"
-    )
+    write_tar(folder / f"photos-{number:03}.tar", entries)
+    return number + 1
 
 
 def write_tar(path: Path, entries: list[tuple[str, bytes]]) -> None:
@@ -265,18 +360,22 @@ def write_tar(path: Path, entries: list[tuple[str, bytes]]) -> None:
             tar.addfile(header, io.BytesIO(data))
 
 
-def licences(trained: list[Photograph], held: list[Photograph]) -> str:
+def licences(photos: list[Photograph]) -> str:
     """What each licence asks for: names, sources, and that the pictures were changed (cut and scaled)."""
     rows = [
-        f"| {photo.package} {photo.version} | {photo.name} | {photo.author.replace('|', '/')} | {photo.licence} |"
-        + (" held out |" if photo in held else " cut and scaled |")
-        for photo in sorted(trained + held, key=lambda photo: (photo.package, photo.name))
+        f"| {photo.package} {photo.version} | {photo.name} | {photo.size[0]} x {photo.size[1]} "
+        f"| {photo.author.replace('|', '/')} | {photo.licence} | {photo.use} |"
+        for photo in sorted(photos, key=lambda photo: (photo.package, photo.name))
     ]
+    counts = Counter(photo.use for photo in photos)
     head = (
-        "# Photographs\n\nFrom Debian packages; licence and author as their copyright files state them. The texts:\n"
-        "https://creativecommons.org/licenses/ and https://creativecommons.org/publicdomain/.\n\n"
+        "# Photographs\n\nFrom Debian packages; licence and author as the packages state them. The texts:\n"
+        "https://creativecommons.org/licenses/ and https://creativecommons.org/publicdomain/.\n"
+        "Those for training and validation were cut and scaled.\n\n"
+        + "".join(f"- {use}: {counts[use]}\n" for use in USES)
     )
-    return head + "\n".join(["| package | file | author | licence | use |", "|---|---|---|---|---|", *rows]) + "\n"
+    table = ["| package | file | pixels | author | licence | use |", "|---|---|---|---|---|---|", *rows]
+    return head + "\n" + "\n".join(table) + "\n"
 
 
 if __name__ == "__main__":
