@@ -35,6 +35,7 @@ _TABLE = MappingProxyType(
         "ssim": (1e-7, "Two float64 programs, one of which rounds its Gaussian window to float32."),
         "fid": (1e-7, "A share: torchmetrics takes eigenvalues of a product of covariances, whose roots lose digits."),
         "float32_features": (1e-5, "Features and distances near one after some sixty float32 layers."),
+        "rounded_level": (0.5 + 1e-6, "A value beside itself rounded to a whole 8-bit level."),
         "resampled": (0.15, "Standard errors: quantiles of 2000 resamples, drawn twice."),
         "engines_agree": (2e-6, "Two engines, each within 1e-6 of the exact value, on values near one."),
     }

@@ -31,13 +31,13 @@ def evaluate(
     model: Model = None,
     by_name: Annotated[bool, _Option("--by-name", help="Masks named after pictures; else each with each.")] = False,
     baselines: Annotated[str, _Option("--baselines", help="Simple fillings to compare with.")] = (
-        "telea,navier-stokes,mean"
+        "telea,navier-stokes,biharmonic,harmonic,push-pull,patchmatch,mean"
     ),
     extractor: Annotated[
         list[str] | None,
         _Option(
             "--extractor",
-            help="lite2 (default), lite0, none, inception:FILE or lpips:FILE; repeatable.",
+            help="lite2 (default), lite0, open-nsfw, none, inception:FILE or lpips:FILE; repeatable.",
         ),
     ] = None,
     seed: Annotated[int, _Option("--seed", help="0 to 2**63 - 1: of the fillings and of the intervals.")] = 0,

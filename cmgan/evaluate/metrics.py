@@ -32,6 +32,11 @@ PAIR_METRICS = (
 )
 
 
+def feature_metrics(judge: str) -> tuple[Metric, Metric]:
+    """The distances of an extractor's features, in the hole and of the whole picture."""
+    return Metric(f"hole_{judge}", f"features {judge} hole", 3, False), Metric(judge, f"features {judge}", 4, False)
+
+
 def score(truth: np.ndarray, result: np.ndarray, hole: np.ndarray) -> dict[str, float]:
     """The numbers of `PAIR_METRICS`; pictures are uint8 (R, R, 3), R at least 12 and even, `hole` is bool (R, R)."""
     a, b = truth.astype(np.float64), result.astype(np.float64)

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cmgan.errors import UsageError, needs
+from cmgan.errors import UsageError
+from cmgan.evaluate.fillings import FILLINGS
 from cmgan.runtime.engine import Engine
 
 # (picture uint8 (R, R, 3), holes bool (M, R, R), seeds of the M fillings) -> uint8 (M, R, R, 3)
 Painter = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
-
-BASELINES = ("telea", "navier-stokes", "mean")
-_RADIUS = 3  # pixels around a pixel that OpenCV's methods look at; the value of its own examples
 
 
 def engine_painter(engine: Engine) -> Painter:
@@ -29,31 +27,13 @@ def engine_painter(engine: Engine) -> Painter:
 
 
 def baseline(name: str) -> Painter:
-    """One of `BASELINES`: OpenCV's methods (Telea 2004; Bertalmio et al. 2001), or the mean colour of known pixels.
+    """A filling without a network, by its name in `FILLINGS`.
 
     Raises:
         UsageError: another name.
-        MissingError: OpenCV is not installed.
+        MissingError: when it paints: its package is not installed.
     """
-    if name not in BASELINES:
-        raise UsageError("baseline", f"baseline {name[:40]!r}; known are {', '.join(BASELINES)}")
-    fill = _mean_fill if name == "mean" else _opencv_fill(name)
+    if name not in FILLINGS:
+        raise UsageError("baseline", f"baseline {name[:40]!r}; known are {', '.join(FILLINGS)}")
+    fill = FILLINGS[name]
     return lambda picture, holes, seeds: np.stack([fill(picture, hole) for hole in holes])
-
-
-def _mean_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    filled = picture.copy()
-    filled[hole] = np.rint(picture[~hole].mean(axis=0))
-    return filled
-
-
-def _opencv_fill(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    with needs(f"baseline {name}", "cmgan[eval]"):
-        import cv2
-    method = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}[name]
-
-    def fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        painted = cv2.inpaint(picture, hole.astype(np.uint8), _RADIUS, method)
-        return np.where(hole[..., None], painted, picture)
-
-    return fill

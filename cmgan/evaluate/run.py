@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmgan.errors import MissingError, needs, warn
+from cmgan.evaluate.fillings import FILLINGS
 from cmgan.evaluate.metrics import score
-from cmgan.evaluate.painters import BASELINES, Painter, baseline, engine_painter
+from cmgan.evaluate.painters import Painter, baseline, engine_painter
 from cmgan.evaluate.pictures import find_pairs, load_hole, load_square
 from cmgan.evaluate.report import MODEL
 from cmgan.inpaint.inpainter import check_seed
@@ -36,7 +37,7 @@ class EvaluationRequest:
     masks: Path
     by_name: bool = False  # else every mask with every picture
     seed: int = 0  # of the engine's z, and of the bootstrap
-    baselines: tuple[str, ...] = BASELINES
+    baselines: tuple[str, ...] = tuple(FILLINGS)
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,9 @@ class _Judge:
             if truth.pooled is not None and embedding.pooled is not None:
                 self._found.fakes.setdefault((extractor.name, method), []).extend(embedding.pooled)
             if truth.maps:
-                for row, distance in zip(rows, extractor.distances(truth, embedding), strict=True):
-                    row[extractor.name] = float(distance)
+                whole, inside = (extractor.distances(truth, embedding, where) for where in (None, holes))
+                for row, distance, in_hole in zip(rows, whole, inside, strict=True):
+                    row[extractor.name], row[f"hole_{extractor.name}"] = float(distance), float(in_hole)
         return rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmgan.evaluate.bootstrap import Estimate, estimates
 from cmgan.evaluate.distributions import frechet_distance, ids
-from cmgan.evaluate.metrics import PAIR_METRICS, Metric
+from cmgan.evaluate.metrics import PAIR_METRICS, Metric, feature_metrics
 from cmgan.evaluate.report import EVERY, MODEL, Report, Row
 from cmgan.evaluate.run import EvaluationRequest, Findings
 from cmgan.runtime.engine import EngineInfo
@@ -24,7 +24,8 @@ _FEWEST_SAMPLES = 2  # of which there is a covariance
 
 def summarise(info: EngineInfo, request: EvaluationRequest, extractors: Sequence[Extractor], found: Findings) -> Report:
     """The report of an evaluation."""
-    metrics = PAIR_METRICS + tuple(Metric(e.name, f"features {e.name}", 4, False) for e in extractors if e.has_maps)
+    judges = [extractor.name for extractor in extractors if extractor.has_maps]
+    metrics = tuple(metric for name in judges for metric in feature_metrics(name)) + PAIR_METRICS
     rows = [
         _row(found, metrics, method, name, chosen, request.seed)
         for name, chosen in _bins(found)

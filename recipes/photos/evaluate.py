@@ -1,8 +1,14 @@
-"""Judge a model on eight photographs that training never saw: `python recipes/photos/evaluate.py MODEL OUTPUT`.
+"""Judge a model on photographs that training never saw: `python recipes/photos/evaluate.py MODEL OUTPUT`.
 
-MODEL is a model folder, a preset or an exported file. Every photograph is filled in eight fixed holes (object-aware,
-5 to 50 % of the picture), beside OpenCV's Telea and Navier-Stokes and a mean colour; the table of the model card is
-printed. Nothing is downloaded: the extra `eval` brings seven photographs, `prepare.py` the eighth (`--held-out`).
+MODEL is a model folder, a preset or an exported file. Photographs are filled in fixed holes (object-aware, 5 to 50 % of
+the picture) by the model and by every baseline of `cmgan eval`; the tables of the model card are printed, and written
+to OUTPUT/judged.md. Three sets, each by itself:
+
+- card: the eight photographs below, eight holes. No checkpoint is chosen on it.
+- held-out: photographs of the packages that the training set is from, four holes.
+- test-only: photographs of a package that never trains, all holes.
+
+Nothing is downloaded: the extra `eval` brings seven photographs of the card, `prepare.py` the others (`--photos`).
 
 | photograph | from | licence |
 | --- | --- | --- |
@@ -13,7 +19,7 @@ printed. Nothing is downloaded: the extra `eval` brings seven photographs, `prep
 | motorcycle | scikit-image: left picture of Middlebury's stereo benchmark of 2014, Scharstein et al. | none stated |
 | china | scikit-learn: danielbuechele | CC-BY-2.0 |
 | flower | scikit-learn: vultilion | CC-BY-2.0 |
-| held-out | Debian package, see LICENCES.md in held-out.tar | free, as written there |
+| picosdeeuropa | Debian package, see LICENCES.md of `prepare.py` | CC-BY-4.0 |
 
 The photographs are read and measured here; the report's picture sheet shows them and stays with whoever made it.
 """
@@ -21,7 +27,6 @@ The photographs are read and measured here; the report's picture sheet shows the
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import tarfile
@@ -37,67 +42,77 @@ from cmgan.masks.evaluation import evaluation_masks, write_masks
 MASK_BINS = ((0.05, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))  # of the share of hole, two masks each
 MASKS_SHA256 = "0aba58fa9f5f3803a83f0dc80d6aba1a453b2e21dca1733d99445b9683b22f0b"
 MASK_SIDE = 256
+SETS = {  # title of each set, and its share of the masks: every one, or one of each bin
+    "card": ("The card's photographs", slice(None)),
+    "held-out": ("Held-out photographs of the training packages", slice(0, 4)),
+    "test-only": ("Photographs of a package that never trains", slice(None)),
+}
 
 
 def main() -> int:
     options = parser().parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        gather(folder / "images", options.held_out)
-        write_fixed_masks(folder / "masks")
-        code = run(
-            ["eval", "--model", options.model, "--images", str(folder / "images"), "--masks", str(folder / "masks")]
-            + ["--output", str(options.output), "--extractor", "lite2", "--quiet"]
-            + ["--overwrite"] * options.overwrite
-        )
-    if code == 0:
-        print("\n".join(card_table(json.loads((options.output / "evaluation.json").read_text()))))
-    return code
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = []
+    for name in SETS if options.photos else ("card",):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            gather(folder / "images", name, options.photos)
+            write_fixed_masks(folder / "masks", SETS[name][1])
+            target = options.output / name
+            code = run(
+                ["eval", "--model", options.model, "--images", str(folder / "images"), "--masks", str(folder / "masks")]
+                + ["--output", str(target), "--extractor", "lite2", "--extractor", "open-nsfw", "--quiet"]
+                + ["--overwrite"] * options.overwrite
+            )
+        if code:
+            return code
+        table = card_table(json.loads((target / "evaluation.json").read_text()))
+        text += [f"### {SETS[name][0]}", "", *table, ""]
+    (options.output / "judged.md").write_text("\n".join(text))
+    print("\n".join(text), end="")
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     result.add_argument("model", help="a model folder, a preset or an exported file")
-    result.add_argument("output", type=Path, help="folder for the report")
-    result.add_argument("--held-out", type=Path, help="held-out.tar of prepare.py, or a picture; without: seven")
-    result.add_argument("--overwrite", action="store_true", help="replace the report that is there")
+    result.add_argument("output", type=Path, help="folder for the reports, one a set")
+    result.add_argument("--photos", type=Path, help="the folder that prepare.py made; without: seven photographs only")
+    result.add_argument("--overwrite", action="store_true", help="replace reports that are there")
     return result
 
 
-def gather(folder: Path, held_out: Path | None) -> None:
-    """The photographs as PNG files; `cmgan eval` cuts and scales them."""
-    from skimage import data
-    from sklearn.datasets import load_sample_image
-
+def gather(folder: Path, name: str, photos: Path | None) -> None:
+    """The photographs of a set as PNG files; `cmgan eval` cuts and scales them."""
     folder.mkdir()
-    for name in ("astronaut", "chelsea", "coffee", "rocket"):
-        Image.fromarray(getattr(data, name)()).save(folder / f"{name}.png")
-    Image.fromarray(data.stereo_motorcycle()[0]).save(folder / "motorcycle.png")
-    for name in ("china", "flower"):
-        Image.fromarray(load_sample_image(f"{name}.jpg")).save(folder / f"{name}.png")
-    if held_out is None:
-        print("without --held-out these are seven photographs, not eight", file=sys.stderr)
-    else:
-        with Image.open(io.BytesIO(first_picture(held_out))) as picture:
-            picture.convert("RGB").save(folder / "held-out.png")
+    if name == "card":
+        from skimage import data
+        from sklearn.datasets import load_sample_image
+
+        for picture in ("astronaut", "chelsea", "coffee", "rocket"):
+            Image.fromarray(getattr(data, picture)()).save(folder / f"{picture}.png")
+        Image.fromarray(data.stereo_motorcycle()[0]).save(folder / "motorcycle.png")
+        for picture in ("china", "flower"):
+            Image.fromarray(load_sample_image(f"{picture}.jpg")).save(folder / f"{picture}.png")
+    if photos is None:
+        print("without --photos these are seven photographs, not eight, and one set, not three", file=sys.stderr)
+        return
+    with tarfile.open(photos / f"{name}.tar") as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is not None and not member.name.endswith(".md"):
+                with Image.open(file) as picture:
+                    picture.convert("RGB").save(folder / f"{Path(member.name).stem}.png")
 
 
-def first_picture(path: Path) -> bytes:
-    """A picture file, or the first one of a tar."""
-    if path.suffix != ".tar":
-        return path.read_bytes()
-    with tarfile.open(path) as tar:
-        member = next(m for m in tar if m.isfile() and m.name.lower().endswith((".jpg", ".jpeg", ".png")))
-        file = tar.extractfile(member)
-        assert file is not None  # a regular file has one
-        return file.read()
-
-
-def write_fixed_masks(folder: Path) -> None:
-    """The eight masks, which are drawn from a seed and must be those that earlier reports had."""
+def write_fixed_masks(folder: Path, chosen: slice) -> None:
+    """The eight masks, which are drawn from a seed and must be those that earlier reports had; then the chosen ones."""
     document = write_masks(evaluation_masks("object-aware", 8, MASK_SIDE, 2022, bins=MASK_BINS), folder)
     if document["digest"] != MASKS_SHA256:
         sys.exit(f"the masks are not the fixed ones: digest {document['digest']}, not {MASKS_SHA256}")
+    masks = sorted(folder.glob("*.png"))
+    for mask in set(masks) - set(masks[chosen]):
+        mask.unlink()
 
 
 if __name__ == "__main__":

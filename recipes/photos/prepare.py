@@ -4,12 +4,12 @@ Downloads the packages of `sources.toml` with apt (from the mirror that this mac
 photographs that are under CC0, in the public domain or under CC-BY according to each package's own lists, divides them
 photograph by photograph, and writes
 
-    OUTPUT/shards/photos-000.tar ...  for training: JPEG crops, shuffled, at most 24 MB a shard, each a sample of the whole
+    OUTPUT/shards/photos-000.tar ...  for training: JPEG crops, shuffled, at most 24 MB a shard, each a sample of all
     OUTPUT/validation.tar             crops of photographs that no shard has, to watch a training run with
     OUTPUT/held-out.tar               whole photographs that neither has, to judge with
     OUTPUT/test-only.tar              photographs of packages that never train, to judge with
     OUTPUT/card.tar                   the model card's eighth photograph
-    OUTPUT/LICENCES.md                every photograph with package, author, licence, size and use; it is in each tar, too
+    OUTPUT/LICENCES.md                every photograph with package, author, licence, size and use; in each tar, too
 
 Which of the first three a photograph goes to is decided by a digest of its package and name: more sources move none.
 The same packages and options give the same bytes. Needs Python 3.11, Pillow, apt-get and dpkg-deb.
@@ -262,7 +262,8 @@ def read_readme(path: Path) -> dict[str, tuple[str, str]]:
     for block in re.split(r"\n[ \t]*\n", path.read_text(errors="replace")) if path.is_file() else []:
         fields = dict(re.findall(r"^([A-Z][a-z]+):[ \t]*(.*(?:\n(?![A-Z][a-z]+:).*)*)", block, re.MULTILINE))
         author = "; ".join(line.strip() for line in fields.get("Copyright", "").splitlines() if line.strip())
-        licence = re.sub(r"(?<=BY|SA) (?=\d)|(?<=public) (?=domain)", "-", fields.get("License", "").strip(), flags=re.I)
+        licence = fields.get("License", "").strip()
+        licence = re.sub(r"(?<=BY|SA) (?=\d)|(?<=public) (?=domain)", "-", licence, flags=re.IGNORECASE)
         for name in fields.get("Files", "").split():
             result[name] = (author, licence)
     return result

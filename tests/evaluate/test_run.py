@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from cmgan.errors import PictureError, UsageError
 from cmgan.evaluate.card import card_table
-from cmgan.evaluate.painters import BASELINES, baseline, engine_painter
+from cmgan.evaluate.fillings import FILLINGS
+from cmgan.evaluate.painters import baseline, engine_painter
 from cmgan.evaluate.pictures import find_pairs, load_hole, load_square
 from cmgan.evaluate.report import EVERY, MODEL, better, to_json, to_markdown
 from cmgan.evaluate.run import EvaluationRequest, evaluate
@@ -22,7 +24,7 @@ from cmgan.features.extractors import Embedding, Extractor
 from cmgan.runtime.engine import EngineInfo
 from tests.tolerances import tolerance
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 SIDE = 32
 
 
@@ -74,7 +76,7 @@ def test_an_engine_that_knows_the_truth_beats_every_baseline(folders):
     assert len(found.pairs) == 15
     whole = report.row(MODEL)
     assert (whole.scores["hole_psnr"].mean, whole.scores["l1"].mean, whole.scores["gmsd"].mean) == (100, 0, 0)
-    for name in BASELINES:
+    for name in FILLINGS:
         for metric in report.metrics:
             assert better(whole.against[name][metric.name], metric), (name, metric)
 
@@ -142,20 +144,6 @@ def test_json_holds_every_pair_and_is_the_same_again(folders):
     assert json.loads(other)["settings"]["set_sha256"] == document["settings"]["set_sha256"] and other != texts[0]
 
 
-def test_baselines_fill_the_hole_only():
-    picture = np.full((SIDE, SIDE, 3), (10, 120, 240), np.uint8)
-    picture[::7, ::5] = 255
-    holes = np.zeros((2, SIDE, SIDE), bool)
-    holes[0, 9:14, 11:15], holes[1, 20:, 20:] = True, True
-    for name in BASELINES:
-        painted = baseline(name)(picture, holes, [0, 0])
-        assert painted.dtype == np.uint8
-        for hole, result in zip(holes, painted, strict=True):
-            np.testing.assert_array_equal(result[~hole], picture[~hole])
-            assert (result[hole] != picture[hole]).any()
-    np.testing.assert_array_equal(baseline("mean")(picture, holes, [0])[0][10, 12], picture[~holes[0]].mean(0).round())
-
-
 def test_pictures_and_masks_are_cut_and_scaled_alike(tmp_path):
     """A mask drawn on the picture stays on it; areas are averaged, holes stay sharp."""
     rows, columns = np.mgrid[:96, :160]
@@ -206,27 +194,49 @@ def test_engine_painter_gives_each_filling_its_own_seed():
     np.testing.assert_array_equal(z, expected)
 
 
-def test_the_table_of_a_card_says_what_is_beaten(folders):
-    """With three channel means as the features of a judge that is called lite2."""
+def _judge(name):
+    """Three channel means as the features of a judge of that name."""
 
     def embed(pictures):
-        maps = torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2) / 255
-        return Embedding([maps], None)
+        return Embedding([torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2) / 255], None)
 
-    judge = Extractor("lite2", "colours", embed, has_maps=True)
-    for engine, beaten in (
-        (_oracle(folders), "beats telea, navier-stokes, mean"),
-        (KnownEngine(lambda i, m: 255 - i), "beats none; not telea, navier-stokes, mean"),
-    ):
-        document = json.loads(to_json(_judged(engine, folders, [judge])[1]))
-        lines = card_table(document)
-        assert [line for line in lines if line.startswith("- ")][:2] == [
-            f"- distance in EfficientNet-Lite2 features: {beaten}",
-            f"- GMSD: {beaten}",
-        ]
-        against = document["rows"][3]["against"]["telea"]["hole_psnr"]
-        assert lines[-1].startswith(f"- PSNR in the hole: {against['mean']:+.2f} dB of Telea's")
-        assert ("not within" in lines[-1]) is (against["mean"] < -1)
+    return Extractor(name, "colours", embed, has_maps=True)
+
+
+def _line(lines, start):
+    [found] = [line for line in lines if line.startswith(f"- {start}")]
+    return found
+
+
+def test_the_table_of_a_card_says_what_is_beaten(folders):
+    judges = [_judge("lite2"), _judge("open_nsfw")]
+    every = "telea, navier-stokes, biharmonic, harmonic, push-pull, patchmatch, mean"
+    document = json.loads(to_json(_judged(_oracle(folders), folders, judges)[1]))
+    lines = card_table(document)
+    assert lines[0].startswith("15 fillings of 5 photographs at 32 pixels")
+    assert _line(lines, "EfficientNet-Lite2, in the hole").endswith(f": 10% or more below {every}")
+    assert _line(lines, "open_nsfw").endswith(f"below {every}; of the same sign against each")
+    assert "within 0.5 dB" in _line(lines, "PSNR") and "not within" not in _line(lines, "PSNR")
+    assert _line(lines, "GMSD").endswith("at most its own")
+    lines = card_table(json.loads(to_json(_judged(KnownEngine(lambda i, m: 255 - i), folders, judges)[1])))
+    assert _line(lines, "EfficientNet-Lite2, in the hole").endswith(f": not below {every}")
+    assert _line(lines, "open_nsfw").endswith("below none; of the same sign against each")
+    assert "not within 0.5 dB" in _line(lines, "PSNR") and _line(lines, "GMSD").endswith("above it")
+
+
+def test_the_table_of_a_card_names_a_second_judge_that_disagrees_and_leads_below_a_tenth(folders):
+    request = replace(folders, baselines=("harmonic", "mean"))
+    document = json.loads(to_json(_judged(_oracle(folders), request, [_judge("lite2"), _judge("open_nsfw")])[1]))
+    whole = next(row for row in document["rows"] if (row["method"], row["bin"]) == (MODEL, EVERY))
+    base = next(row for row in document["rows"] if (row["method"], row["bin"]) == ("mean", EVERY))
+    whole["against"]["mean"]["hole_open_nsfw"] = {"mean": 0.1, "low": -0.1, "high": 0.2}
+    tenth = base["scores"]["hole_lite2"]["mean"] / 10
+    whole["against"]["mean"]["hole_lite2"] = {"mean": -0.99 * tenth, "low": -tenth, "high": -0.9 * tenth}
+    lines = card_table(document)
+    assert _line(lines, "EfficientNet-Lite2, in the hole").endswith(": 10% or more below harmonic; below mean")
+    assert _line(lines, "open_nsfw").endswith("below harmonic; of another sign against mean")
+    shown = next(lines[i + 1] for i, line in enumerate(lines) if line.startswith("| EfficientNet-Lite2, in the hole"))
+    assert shown.endswith("| -9.9 % [-10.0, -9.0] |")
 
 
 @pytest.mark.check
@@ -236,5 +246,6 @@ def test_the_recipe_prints_the_table(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("56 fillings of 7 photographs at 64 pixels")
-    assert "| distance in EfficientNet-Lite2 features |" in done.stdout
+    assert "56 fillings of 7 photographs at 64 pixels" in done.stdout
+    assert "| open_nsfw, in the hole |" in done.stdout
+    assert (tmp_path / "report" / "judged.md").read_text() == done.stdout

