@@ -36,6 +36,8 @@ _TABLE = MappingProxyType(
         "fid": (1e-7, "A share: torchmetrics takes eigenvalues of a product of covariances, whose roots lose digits."),
         "float32_features": (1e-5, "Features and distances near one after some sixty float32 layers."),
         "rounded_level": (0.5 + 1e-6, "A value beside itself rounded to a whole 8-bit level."),
+        "share_of_20000": (0.0085, "Four standard errors of a share of a tenth among 20,000."),
+        "jpeg_95": (2.5, "Levels, the mean over a crop of JPEG at quality 95, and of scaling after or before cutting."),
         "resampled": (0.15, "Standard errors: quantiles of 2000 resamples, drawn twice."),
         "engines_agree": (2e-6, "Two engines, each within 1e-6 of the exact value, on values near one."),
     }

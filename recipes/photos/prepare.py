@@ -262,8 +262,8 @@ def read_readme(path: Path) -> dict[str, tuple[str, str]]:
     for block in re.split(r"\n[ \t]*\n", path.read_text(errors="replace")) if path.is_file() else []:
         fields = dict(re.findall(r"^([A-Z][a-z]+):[ \t]*(.*(?:\n(?![A-Z][a-z]+:).*)*)", block, re.MULTILINE))
         author = "; ".join(line.strip() for line in fields.get("Copyright", "").splitlines() if line.strip())
-        licence = fields.get("License", "").strip()
-        licence = re.sub(r"(?<=BY|SA) (?=\d)|(?<=public) (?=domain)", "-", licence, flags=re.IGNORECASE)
+        licence = re.sub(r"(?i)public domain", "public-domain", fields.get("License", "").strip())
+        licence = re.sub(r"(?<=BY|SA) (?=\d)", "-", licence)
         for name in fields.get("Files", "").split():
             result[name] = (author, licence)
     return result
