@@ -52,7 +52,7 @@ weights: $(INSTALLED)
 	mkdir -p out
 	test -d out/photos || $(BIN)/python recipes/photos/prepare.py out/photos
 	$(BIN)/cmgan train --config recipes/photos/mini-256.toml data.path=out/photos/shards -o out/mini-256 --max-minutes 40
-	PYTHONPATH=. $(BIN)/python recipes/photos/evaluate.py out/mini-256/ema out/card --held-out out/photos/held-out.tar --overwrite
+	PYTHONPATH=. $(BIN)/python recipes/photos/evaluate.py out/mini-256/ema out/card --photos out/photos --overwrite
 	$(BIN)/python -m tools.bundle out/mini-256/ema cmgan/weights/photos-256/README.md -o cmgan/weights/photos-256
 
 # From a plain checkout, with the torch and triton of the machine: no environment is made.

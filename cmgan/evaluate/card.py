@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cmgan.evaluate.bootstrap import CONFIDENCE
-from cmgan.evaluate.report import EVERY, MODEL, markdown
+from cmgan.evaluate.report import EVERY, MODEL
+from cmgan.tables import markdown
 
 _PRIMARY, _SECOND = "hole_lite2", "hole_open_nsfw"
 _DISTANCES = {  # less is better; differences are shown as shares of the baseline's mean
