@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +10,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from cmgan.errors import PictureError, SystemRefusal, warn
 from cmgan.imaging.limits import MIN_SIDE, Limits
+from cmgan.imaging.png import SIGNATURE, png_chunks, samples_of_16_bits, transparent_colour
 from cmgan.imaging.source import Source, read_source, source_name
 
 _ORIENTATION = 0x0112  # EXIF tag
 _MAX_PROFILE = 2**20  # bytes
 _MAX_TEXT = 4 * 2**20  # characters
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_STARTS = {"png": _PNG_SIGNATURE[:4], "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
+_STARTS = {"png": SIGNATURE[:4], "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,13 @@ def decode(source: Source, limits: Limits, *, shorter_side: int | None = None) -
         image = _open(data, limits, name)
         _check_frames(image, name)
         _check_size(image.size, limits, name)
-        if image.format == "PNG":
-            _check_png_chunks(data, name)
+        chunks = png_chunks(data, name) if image.format == "PNG" else None
         if shorter_side:
             image.draft(None, (shorter_side, shorter_side))
-        samples = _samples_of_16_bits(image, data)
+        samples = samples_of_16_bits(image, data) if chunks else None
         image.load()
-        return _decoded(image, samples, name)
+        key = transparent_colour(chunks) if chunks else None
+        return _decoded(image, _eight_bit(image, samples, key, name), name)
     except (PictureError, SystemRefusal):
         raise
     except MemoryError:
@@ -119,22 +117,6 @@ def _check_size(size: tuple[int, int], limits: Limits, name: str | None) -> None
         raise PictureError("image_too_small", f"{shape}; each side must have at least {MIN_SIDE} pixels", file=name)
 
 
-def _check_png_chunks(data: bytes, name: str | None) -> None:
-    """Every chunk whole, every critical one with the right checksum; Pillow skips those of the pixel data."""
-    position, kind = len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (len(data), b"")
-        end = position + 8 + length
-        if end + 4 > len(data):
-            message = f"the file ends before the picture does ({len(data)} bytes); get a whole copy"
-            raise PictureError("image_truncated", message, file=name)
-        critical = not kind[0] & 0x20
-        if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            message = f"wrong checksum in the chunk at byte {position}; get an undamaged copy"
-            raise PictureError("image_corrupt", message, file=name)
-        position = end + 4
-
-
 def _damage(error: Exception, name: str | None) -> PictureError:
     text = str(error)
     if "text" in text.lower() and "large" in text.lower() or "Too much memory" in text:
@@ -144,34 +126,12 @@ def _damage(error: Exception, name: str | None) -> PictureError:
     return PictureError("image_corrupt", "its data is damaged; get an undamaged copy", file=name)
 
 
-def _samples_of_16_bits(image: ImageFile.ImageFile, data: bytes) -> np.ndarray | None:
-    """uint16 (H, W, C) of a PNG with 16-bit colour or alpha, of which Pillow keeps only the high bytes; else None.
-
-    Its unpackers for the other byte order keep the low bytes of the same stream, so that two passes give all.
-    """
-    layout = image.tile[0][3] if image.format == "PNG" and image.tile else None
-    if layout == "LA;16B":  # four bytes a pixel: high and low of grey, high and low of alpha
-        return np.ascontiguousarray(_unpacked(data, "RGBA")).view(">u2")
-    if layout in ("RGB;16B", "RGBA;16B"):
-        high = _unpacked(data, layout).astype(np.uint16)
-        return (high << 8) | _unpacked(data, layout.replace("16B", "16L"))
-    return None
-
-
-def _unpacked(data: bytes, layout: str) -> np.ndarray:
-    image = Image.open(io.BytesIO(data), formats=["PNG"])
-    codec, extents, offset, _ = image.tile[0]
-    image.tile = [type(image.tile[0])(codec, extents, offset, layout)]
-    return np.asarray(image)
-
-
-def _decoded(image: Image.Image, samples: np.ndarray | None, name: str | None) -> Decoded:
+def _decoded(image: Image.Image, plain: Image.Image, name: str | None) -> Decoded:
     exif = _exif(image)
     orientation = exif.get(_ORIENTATION, 1)
     text = {key: str(value) for key, value in getattr(image, "text", {}).items()}
     if sum(map(len, text.values())) > _MAX_TEXT:
         raise PictureError("image_metadata", f"more than {_MAX_TEXT} characters of text; strip it", file=name)
-    plain = _eight_bit(image, samples, name)
     return Decoded(
         image=plain,
         format="jpeg" if image.format == "MPO" else (image.format or "").lower(),
@@ -182,21 +142,35 @@ def _decoded(image: Image.Image, samples: np.ndarray | None, name: str | None) -
     )
 
 
-def _eight_bit(image: Image.Image, samples: np.ndarray | None, name: str | None) -> Image.Image:
-    """`image` in mode L, LA, RGB or RGBA."""
+def _eight_bit(image: Image.Image, samples: np.ndarray | None, key: np.ndarray | None, name: str | None) -> Image.Image:
+    """`image`, or its 16-bit `samples`, in mode L, LA, RGB or RGBA; pixels of the colour `key` are transparent."""
     if samples is None and image.mode.startswith("I;16"):
         samples = np.asarray(image)[..., None]
-    if samples is not None:
-        # v / 257, rounded: exact for every 16-bit v
-        scaled = ((samples.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
-        return Image.fromarray(scaled[..., 0] if scaled.shape[2] == 1 else scaled)
+    if samples is None:
+        plain = _plain(image, name)
+        return plain if key is None else _with_alpha(plain, np.asarray(plain), key)
+    # v / 257, rounded: exact for every 16-bit v
+    scaled = ((samples.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
+    plain = Image.fromarray(scaled[..., 0] if scaled.shape[2] == 1 else scaled)
+    return plain if key is None else _with_alpha(plain, samples, key)
+
+
+def _plain(image: Image.Image, name: str | None) -> Image.Image:
     if image.mode in ("I", "F"):
         raise PictureError("image_format", f"samples of kind {image.mode}; save it with 8 bits a sample", file=name)
-    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
-        return image.convert("RGBA")
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return image
+    if image.mode in ("PA", "La", "RGBa") or (image.mode == "P" and "transparency" in image.info):
+        return image.convert("RGBA")
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _with_alpha(image: Image.Image, samples: np.ndarray, key: np.ndarray) -> Image.Image:
+    """`image` with an alpha channel: 0 where `samples` (H, W) or (H, W, C) are `key`, else 255."""
+    same = (samples.reshape(*samples.shape[:2], -1) == key).all(axis=2)
+    result = image.copy()
+    result.putalpha(Image.fromarray(np.where(same, np.uint8(0), np.uint8(255))))
+    return result
 
 
 def _exif(image: Image.Image) -> Image.Exif:

@@ -69,12 +69,13 @@ def png(
     return header + extra + pixels + chunk(b"IEND", b"")
 
 
-def png_packed(values: np.ndarray, depth: int) -> bytes:
-    """A grey PNG of 1, 2 or 4 bits a sample: values (H, W) below 2**depth."""
+def png_packed(values: np.ndarray, depth: int, extra: bytes = b"") -> bytes:
+    """A grey PNG of 1, 2 or 4 bits a sample: values (H, W) below 2**depth; `extra` chunks before the pixels."""
     height, width = values.shape
     bits = np.unpackbits(values.astype(np.uint8)[..., None], axis=2)[..., 8 - depth :].reshape(height, -1)
     rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
-    return png_header(width, height, depth, 0) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return png_header(width, height, depth, 0) + extra + pixels + chunk(b"IEND", b"")
 
 
 def text_bomb(size: int, keyword: bytes = b"Comment") -> bytes:

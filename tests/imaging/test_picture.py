@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 from cmgan.errors import PictureError
 from cmgan.imaging.decode import upright
 from cmgan.imaging.limits import Limits
+from cmgan.imaging.mask import alpha_mask
 from cmgan.imaging.picture import load_picture
 from cmgan.imaging.save import save_picture
 from tests.hostile import generate as g
@@ -99,6 +100,31 @@ class TestSamples:
         key = tuple(int(v) for v in SMALL[3, 3])
         picture = load_picture(g.encoded(SMALL, transparency=key))
         assert (picture.alpha == np.where((SMALL == key).all(axis=2), 0, 255)).all()
+
+    @pytest.mark.parametrize("interlaced", [False, True])
+    @pytest.mark.parametrize("colour", [0, 2])
+    def test_colour_key_of_16_bits(self, colour, interlaced):
+        """Its low byte counts: neighbours that become the same 8-bit colour stay opaque."""
+        values = np.full((30, 40, 3 if colour else 1), 0x1234, np.uint16)
+        values[:, 20:] += 1
+        key = g.chunk(b"tRNS", values[0, 0].astype(">u2").tobytes())
+        picture = load_picture(g.png(values, colour, extra=key, interlaced=interlaced))
+        assert (picture.rgb == 0x12).all()
+        assert (picture.alpha[:, :20] == 0).all() and (picture.alpha[:, 20:] == 255).all()
+        hole = alpha_mask(picture)
+        assert hole[:, :20].all() and not hole[:, 20:].any()
+
+    @pytest.mark.parametrize("depth", [1, 2, 4, 8])
+    def test_colour_key_of_few_bits(self, depth):
+        """The bits above the depth do not count (PNG specification, 11.3.1.1)."""
+        values = np.random.default_rng(0).integers(0, 2**depth, (30, 40))
+        key = g.chunk(b"tRNS", (0xFF00 + 1).to_bytes(2, "big"))
+        data = (
+            g.png(values[..., None].astype(np.uint8), 0, extra=key) if depth == 8 else g.png_packed(values, depth, key)
+        )
+        picture = load_picture(data)
+        assert (picture.alpha == np.where(values == 1, 0, 255)).all()
+        assert (picture.rgb[..., 0] == values * 255 // (2**depth - 1)).all()
 
     @pytest.mark.parametrize("format", ["PNG", "JPEG"])
     def test_grey(self, format):
