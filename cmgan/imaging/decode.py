@@ -136,7 +136,7 @@ def _decoded(image: Image.Image, plain: Image.Image, name: str | None) -> Decode
         image=plain,
         format="jpeg" if image.format == "MPO" else (image.format or "").lower(),
         orientation=orientation if orientation in range(1, 9) else 1,
-        icc=_profile(image.info.get("icc_profile"), name),
+        icc=_profile(image.info.get("icc_profile"), plain.mode, name),
         exif=_without_orientation(exif),
         text=text,
     )
@@ -190,17 +190,18 @@ def _without_orientation(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def _profile(icc: bytes | None, name: str | None) -> bytes | None:
-    """`icc` if it is a profile of an RGB space by its header (ICC.1:2022, 7.2) and not too large."""
+def _profile(icc: bytes | None, mode: str, name: str | None) -> bytes | None:
+    """`icc` if its header (ICC.1:2022, 7.2) is that of a profile for samples of `mode`, and if it is not too large."""
     if not icc:
         return None
+    kind, space = ("grey", b"GRAY") if mode in ("L", "LA") else ("RGB", b"RGB ")
     valid = (
         128 <= len(icc) <= _MAX_PROFILE
         and int.from_bytes(icc[:4]) == len(icc)
         and icc[36:40] == b"acsp"
-        and icc[16:20] == b"RGB "
+        and icc[16:20] == space
     )
     if not valid:
-        warn("icc_dropped", f"{name or 'picture'}: its colour profile is no valid RGB profile and was dropped")
+        warn("icc_dropped", f"{name or 'picture'}: its colour profile is no valid {kind} profile and was dropped")
         return None
     return icc

@@ -17,6 +17,7 @@ class Picture:
 
     Attributes:
         rgb: uint8 (H, W, 3); never converted between colour spaces.
+        grey: whether the file holds grey values only: it will be written so.
         alpha: uint8 (H, W), or None where the file has none.
         icc: the colour profile, or None.
         format: png, jpeg, ...: what the content is, whatever the name says.
@@ -27,6 +28,7 @@ class Picture:
 
     rgb: np.ndarray
     alpha: np.ndarray | None = None
+    grey: bool = False
     icc: bytes | None = None
     format: str = "png"
     turned: bool = False
@@ -57,6 +59,7 @@ def load_picture(source: Source, limits: Limits | None = None, *, keep_metadata:
     return Picture(
         rgb=decoded.upright(rgb),
         alpha=alpha,
+        grey=image.mode in ("L", "LA"),
         icc=decoded.icc,
         format=decoded.format,
         turned=decoded.orientation >= 5,

@@ -58,7 +58,7 @@ def save_picture(
 
 
 def _as_image(picture: Picture, format: str) -> Image.Image:
-    image = Image.fromarray(picture.rgb)
+    image = Image.fromarray(picture.rgb[..., 0] if picture.grey else picture.rgb)
     if picture.alpha is None:
         return image
     alpha = Image.fromarray(picture.alpha)
@@ -66,13 +66,22 @@ def _as_image(picture: Picture, format: str) -> Image.Image:
         image.putalpha(alpha)
         return image
     warn("alpha_flattened", "JPEG has no transparency: the picture was laid on white; write PNG or WebP to keep it")
-    flat = Image.new("RGB", image.size, "white")
+    flat = Image.new(image.mode, image.size, "white")
     flat.paste(image, mask=alpha)
     return flat
 
 
+def _profile(picture: Picture, format: str) -> bytes | None:
+    """The colour profile; WebP has no grey, so that one of grey values would be wrong in it."""
+    if picture.icc and picture.grey and format == "WEBP":
+        warn("icc_dropped", "WebP has no grey pictures: the profile for grey values was dropped; write PNG to keep it")
+        return None
+    return picture.icc
+
+
 def _options(picture: Picture, format: str, quality: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc else {}
+    profile = _profile(picture, format)
+    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
     if picture.exif:
         options["exif"] = picture.exif
     if format == "PNG":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmgan.errors import UsageError, warn
+from cmgan.imaging.grey import without_colour
 from cmgan.imaging.morphology import dilated, feather
 from cmgan.inpaint.strategies import STRATEGIES, plan
 from cmgan.inpaint.tiles import paste_row, plan_tiles
@@ -109,7 +110,8 @@ class Inpainter:
             seed: 0 to 2**63 - 1. The same seed gives the same bytes; another one another picture.
 
         Returns:
-            uint8 (H, W, 3), a new array. Outside the hole (after `dilate`) the input's own bytes.
+            uint8 (H, W, 3), a new array. Outside the hole (after `dilate`) the input's own bytes; inside without
+            colour if nothing known has any.
 
         Raises:
             UsageError: array (shapes or dtypes), seed, overlap (too large for the engine).
@@ -132,6 +134,7 @@ class Inpainter:
         z = np.random.Generator(np.random.PCG64(seed)).standard_normal((1, self.engine.info.z_dim), np.float32)
         canvas = self._tiled(image, hole, z) if self.options.strategy == "tile" else self._planned(image, hole, z)
         feather(canvas, image, hole, self.options.feather)
+        without_colour(canvas, image, hole)  # last: what the feather takes from the hole's old content may have colour
         return canvas
 
     def _planned(self, image: np.ndarray, hole: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -129,8 +129,9 @@ class TestSamples:
     @pytest.mark.parametrize("format", ["PNG", "JPEG"])
     def test_grey(self, format):
         data = g.encoded(SMALL[..., 1], format)
-        rgb = load_picture(data).rgb
-        assert (rgb == np.asarray(Image.open(io.BytesIO(data)))[..., None]).all() and rgb.shape == (30, 40, 3)
+        picture = load_picture(data)
+        assert (picture.rgb == np.asarray(Image.open(io.BytesIO(data)))[..., None]).all()
+        assert picture.rgb.shape == (30, 40, 3) and picture.grey
 
     def test_grey_with_alpha(self):
         grey = Image.fromarray(SMALL[..., :2].copy(), "LA")

@@ -74,6 +74,27 @@ def test_jpeg_is_laid_on_white(caplog):
     assert (rgb[2:8] > 200).all() and (rgb[22:28] < 50).all()
 
 
+@pytest.mark.parametrize("alpha", [None, ALPHA])
+def test_grey_files_stay_grey(alpha):
+    grey = SMALL[..., :1].repeat(3, axis=2)
+    profile = g.rgb_profile(space=b"GRAY")
+    data = io.BytesIO()
+    save_picture(data, Picture(grey, alpha, grey=True, icc=profile))
+    image = Image.open(data)
+    assert image.mode == ("L" if alpha is None else "LA") and image.info["icc_profile"] == profile
+    again = load_picture(data.getvalue())
+    assert again.grey and (again.rgb == grey).all() and again.icc == profile
+    assert alpha is None or (again.alpha == alpha).all()
+
+
+def test_grey_in_other_formats(caplog):
+    grey = Picture(SMALL[..., :1].repeat(3, axis=2), grey=True, icc=g.rgb_profile(space=b"GRAY"))
+    assert saved(grey, "JPEG").mode == "L" and saved(grey, "JPEG").info["icc_profile"] == grey.icc
+    assert not caplog.records
+    assert "icc_profile" not in saved(grey, "WEBP").info  # which is RGB
+    assert [record.slug for record in caplog.records] == ["icc_dropped"]
+
+
 def test_filled_is_opaque_in_the_hole_only():
     hole = ALPHA < 90
     picture = Picture(SMALL, ALPHA, icc=b"profile").filled(255 - SMALL, hole)

@@ -236,3 +236,14 @@ class TestRefusals:
     def test_arrays(self, image, mask, what):
         with pytest.raises(UsageError, match=what):
             Inpainter(MeanEngine())(image, mask)
+
+
+@ALL
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_picture_without_colour_gets_none(hd, grey):
+    """The engine shifts each channel by another random number."""
+    image = a_photo(90, 70)
+    image = image[..., :1].repeat(3, axis=2) if grey else image
+    hole = box_hole(image.shape[:2], (20, 30, 25, 25))
+    painted = Inpainter(MeanEngine(), InpaintOptions(hd, overlap=10, feather=3))(image, hole)[hole]
+    assert (painted == painted[:, :1]).all() == grey
