@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from cmgan.errors import PictureError, SystemRefusal, warn
+from cmgan.errors import PictureError, SystemRefusal
+from cmgan.imaging.colour import checked_profile, colour_chunks
 from cmgan.imaging.limits import MIN_SIDE, Limits
+from cmgan.imaging.metadata import Metadata, read_metadata
 from cmgan.imaging.png import SIGNATURE, png_chunks, samples_of_16_bits, transparent_colour
 from cmgan.imaging.source import Source, read_source, source_name
 
-_ORIENTATION = 0x0112  # EXIF tag
-_MAX_PROFILE = 2**20  # bytes
-_MAX_TEXT = 4 * 2**20  # characters
 _STARTS = {"png": SIGNATURE[:4], "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
 
 
@@ -23,15 +22,16 @@ _STARTS = {"png": SIGNATURE[:4], "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
 class Decoded:
     """A decoded file: samples as stored (not yet turned), and what else it carried.
 
-    `image` has mode L, LA, RGB or RGBA. `orientation` is EXIF's, 1 to 8.
+    `image` has mode L, LA, RGB or RGBA. `orientation` is EXIF's, 1 to 8. `colour` are the chunks of a PNG that say how
+    its samples are to be shown.
     """
 
     image: Image.Image
     format: str
     orientation: int
     icc: bytes | None
-    exif: bytes | None
-    text: dict[str, str]
+    colour: dict[bytes, bytes]
+    metadata: Metadata
 
     def upright(self, samples: np.ndarray) -> np.ndarray:
         """`samples` (H, W, ...) turned as a viewer shows them."""
@@ -65,13 +65,16 @@ def decode(source: Source, limits: Limits, *, shorter_side: int | None = None) -
         image = _open(data, limits, name)
         _check_frames(image, name)
         _check_size(image.size, limits, name)
-        chunks = png_chunks(data, name) if image.format == "PNG" else None
+        chunks = png_chunks(data, name) if image.format == "PNG" else {}
         if shorter_side:
             image.draft(None, (shorter_side, shorter_side))
         samples = samples_of_16_bits(image, data) if chunks else None
         image.load()
-        key = transparent_colour(chunks) if chunks else None
-        return _decoded(image, _eight_bit(image, samples, key, name), name)
+        plain = _eight_bit(image, samples, transparent_colour(chunks), name)
+        metadata, orientation = read_metadata(image, name)
+        icc = checked_profile(image.info.get("icc_profile"), plain.mode, name)
+        kind = "jpeg" if image.format == "MPO" else (image.format or "").lower()
+        return Decoded(plain, kind, orientation, icc, colour_chunks(chunks), metadata)
     except (PictureError, SystemRefusal):
         raise
     except MemoryError:
@@ -126,22 +129,6 @@ def _damage(error: Exception, name: str | None) -> PictureError:
     return PictureError("image_corrupt", "its data is damaged; get an undamaged copy", file=name)
 
 
-def _decoded(image: Image.Image, plain: Image.Image, name: str | None) -> Decoded:
-    exif = _exif(image)
-    orientation = exif.get(_ORIENTATION, 1)
-    text = {key: str(value) for key, value in getattr(image, "text", {}).items()}
-    if sum(map(len, text.values())) > _MAX_TEXT:
-        raise PictureError("image_metadata", f"more than {_MAX_TEXT} characters of text; strip it", file=name)
-    return Decoded(
-        image=plain,
-        format="jpeg" if image.format == "MPO" else (image.format or "").lower(),
-        orientation=orientation if orientation in range(1, 9) else 1,
-        icc=_profile(image.info.get("icc_profile"), plain.mode, name),
-        exif=_without_orientation(exif),
-        text=text,
-    )
-
-
 def _eight_bit(image: Image.Image, samples: np.ndarray | None, key: np.ndarray | None, name: str | None) -> Image.Image:
     """`image`, or its 16-bit `samples`, in mode L, LA, RGB or RGBA; pixels of the colour `key` are transparent."""
     if samples is None and image.mode.startswith("I;16"):
@@ -171,37 +158,3 @@ def _with_alpha(image: Image.Image, samples: np.ndarray, key: np.ndarray) -> Ima
     result = image.copy()
     result.putalpha(Image.fromarray(np.where(same, np.uint8(0), np.uint8(255))))
     return result
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    try:
-        exif = image.getexif()
-        dict(exif)  # the values are read only now
-        return exif
-    except Exception:  # unreadable EXIF: the picture is taken as upright
-        return Image.Exif()
-
-
-def _without_orientation(exif: Image.Exif) -> bytes | None:
-    try:
-        exif.pop(_ORIENTATION, None)
-        return exif.tobytes() if len(exif) else None
-    except Exception:  # tags that cannot be written again
-        return None
-
-
-def _profile(icc: bytes | None, mode: str, name: str | None) -> bytes | None:
-    """`icc` if its header (ICC.1:2022, 7.2) is that of a profile for samples of `mode`, and if it is not too large."""
-    if not icc:
-        return None
-    kind, space = ("grey", b"GRAY") if mode in ("L", "LA") else ("RGB", b"RGB ")
-    valid = (
-        128 <= len(icc) <= _MAX_PROFILE
-        and int.from_bytes(icc[:4]) == len(icc)
-        and icc[36:40] == b"acsp"
-        and icc[16:20] == space
-    )
-    if not valid:
-        warn("icc_dropped", f"{name or 'picture'}: its colour profile is no valid {kind} profile and was dropped")
-        return None
-    return icc

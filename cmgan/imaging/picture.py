@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
+from cmgan.imaging.metadata import Metadata
 from cmgan.imaging.source import Source
 
 
@@ -22,8 +24,8 @@ class Picture:
         icc: the colour profile, or None.
         format: png, jpeg, ...: what the content is, whatever the name says.
         turned: whether width and height as stored are the other way round.
-        exif: EXIF without its orientation; None unless metadata was to be kept.
-        text: PNG text; empty unless metadata was to be kept.
+        colour: the chunks of a PNG that say how its samples are to be shown, by their kind.
+        metadata: EXIF and the like; None unless it was to be kept.
     """
 
     rgb: np.ndarray
@@ -32,8 +34,8 @@ class Picture:
     icc: bytes | None = None
     format: str = "png"
     turned: bool = False
-    exif: bytes | None = None
-    text: dict[str, str] = field(default_factory=dict)
+    colour: Mapping[bytes, bytes] = field(default_factory=dict)
+    metadata: Metadata | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,6 +65,6 @@ def load_picture(source: Source, limits: Limits | None = None, *, keep_metadata:
         icc=decoded.icc,
         format=decoded.format,
         turned=decoded.orientation >= 5,
-        exif=decoded.exif if keep_metadata else None,
-        text=decoded.text if keep_metadata else {},
+        colour=decoded.colour,
+        metadata=decoded.metadata if keep_metadata else None,
     )

@@ -69,7 +69,7 @@ def transparent_colour(chunks: dict[bytes, bytes]) -> np.ndarray | None:
 
     On the scale of the decoded samples: 0 to 65535 where the file has 16 bits, else 0 to 255.
     """
-    depth, colour = chunks[b"IHDR"][8:10]
+    depth, colour = chunks.get(b"IHDR", bytes(13))[8:10]
     channels = {_GREY: 1, _COLOUR: 3}.get(colour)
     key = chunks.get(b"tRNS", b"")
     if channels is None or len(key) != 2 * channels:

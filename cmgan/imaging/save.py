@@ -12,10 +12,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from cmgan.errors import UsageError, warn
 from cmgan.files import write_with
+from cmgan.imaging.colour import changes_look
+from cmgan.imaging.metadata import XMP_KEY
 from cmgan.imaging.picture import Picture
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _WEBP_MAX_SIDE = 16_383  # pixels, of the format itself
+_JPEG_EXIF, _JPEG_XMP = 65_533, 65_504  # bytes, of one segment
 _Z_RLE = 3  # strategy of zlib: photographs come out at most a fifth larger than at level 6, in a quarter of the time
 
 
@@ -33,8 +36,8 @@ def save_picture(
 ) -> None:
     """Write `picture` atomically to a path, in the format of its extension, or to a binary stream as PNG.
 
-    PNG is lossless; JPEG and WebP take `quality` (1 to 100). What the picture carries is written: profile, kept
-    metadata; never an orientation. JPEG has no alpha: the picture is laid on white, with a warning.
+    PNG is lossless; JPEG and WebP take `quality` (1 to 100). What the picture carries is written: how its samples are
+    to be shown, kept metadata; never an orientation. JPEG has no alpha: the picture is laid on white, with a warning.
 
     Args:
         format: PNG, JPEG or WEBP, where the extension should not decide.
@@ -80,15 +83,44 @@ def _profile(picture: Picture, format: str) -> bytes | None:
 
 
 def _options(picture: Picture, format: str, quality: int) -> dict[str, Any]:
-    profile = _profile(picture, format)
-    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
-    if picture.exif:
-        options["exif"] = picture.exif
+    options = _metadata(picture, format)
+    if profile := _profile(picture, format):
+        options["icc_profile"] = profile
     if format == "PNG":
-        text = PngInfo()
-        for key, value in picture.text.items():
-            text.add_itxt(key, value)
-        return {**options, "pnginfo": text, "compress_level": 1, "compress_type": _Z_RLE}
+        return {**options, "pnginfo": _png_info(picture), "compress_level": 1, "compress_type": _Z_RLE}
+    if changes_look(picture.colour, profile):
+        names = ", ".join(kind.decode() for kind in picture.colour)
+        message = f"{format} cannot hold {names}: the picture may be shown in other colours; write PNG to keep them"
+        warn("colour_dropped", message)
+    return {**options, "quality": quality, **({"subsampling": 0} if format == "JPEG" else {})}
+
+
+def _metadata(picture: Picture, format: str) -> dict[str, Any]:
+    """What was to be kept, as options of Pillow; the text and XMP of a PNG are in `_png_info`."""
+    if picture.metadata is None:
+        return {}
+    exif = picture.metadata.exif_of(picture.size, resolution=format == "WEBP")  # which has no other place for it
+    xmp = None if format == "PNG" else picture.metadata.xmp_of(picture.size)
     if format == "JPEG":
-        return {**options, "quality": quality, "subsampling": 0}
-    return {**options, "quality": quality}
+        exif, xmp = _fitting("EXIF", exif, _JPEG_EXIF), _fitting("XMP", xmp, _JPEG_XMP)
+    given = {"exif": exif, "xmp": xmp, "dpi": picture.metadata.dpi}
+    return {name: value for name, value in given.items() if value}
+
+
+def _fitting(what: str, data: bytes | None, limit: int) -> bytes | None:
+    if data and len(data) > limit:
+        warn("metadata_dropped", f"JPEG holds {limit} bytes of {what}; these {len(data)} were dropped; PNG keeps them")
+        return None
+    return data
+
+
+def _png_info(picture: Picture) -> PngInfo:
+    info = PngInfo()
+    for kind, body in picture.colour.items():
+        info.add(kind, body)
+    if picture.metadata:
+        for key, value in picture.metadata.text.items():
+            info.add_itxt(key, value)
+        if xmp := picture.metadata.xmp_of(picture.size):
+            info.add_itxt(XMP_KEY, xmp)
+    return info

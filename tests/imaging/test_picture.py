@@ -1,6 +1,9 @@
 """What a picture becomes in memory: upright, 8 bits, RGB; and what it carries."""
 
 import io
+import struct
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,3 +200,126 @@ class TestBaggage:
             stream = io.BytesIO()
             save_picture(stream, load_picture(data, keep_metadata=keep))
             assert Image.open(stream).text == ({"Title": "A title"} if keep else {})
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" tiff:ImageWidth="40"'
+    b' tiff:ImageLength="30" dc:title="A title"><exif:PixelXDimension>40</exif:PixelXDimension>'
+    b"<xmp:Thumbnails>what the hole held</xmp:Thumbnails></rdf:Description></x:xmpmeta>"
+)
+XMP_UPRIGHT = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="1" tiff:ImageWidth="30"'
+    b' tiff:ImageLength="40" dc:title="A title"><exif:PixelXDimension>30</exif:PixelXDimension>'
+    b"</rdf:Description></x:xmpmeta>"
+)
+
+
+def rewritten(data, format, *, keep):
+    """The file `data` after loading and saving, opened."""
+    stream = io.BytesIO()
+    save_picture(stream, load_picture(data, keep_metadata=keep), format=format)
+    return Image.open(stream)
+
+
+class TestKeptMetadata:
+    """Of a picture that lies on its side: 40 x 30 as stored, 30 x 40 as shown."""
+
+    def stored(self, format):
+        sizes = {0x0100: 40, 0x0101: 30, 0x011A: 300.0, 0x011B: 150.0, 0x0128: 2}
+        exif = g.exif_with({ORIENTATION: 6, **sizes, 0x8769: {0xA002: 40, 0xA003: 30, 0x9003: "2020:01:02 03:04:05"}})
+        if format == "PNG":
+            text = g.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+            pixels = struct.pack(">IIB", round(300 / 0.0254), round(150 / 0.0254), 1)
+            return g.png(SMALL, 2, extra=text + g.chunk(b"pHYs", pixels) + g.chunk(b"eXIf", exif[6:]))
+        return g.encoded(SMALL, format, exif=exif, xmp=XMP, dpi=(300, 150))
+
+    @pytest.mark.parametrize("before", ["PNG", "JPEG", "WEBP"])
+    @pytest.mark.parametrize("after", ["PNG", "JPEG", "WEBP"])
+    def test_is_that_of_the_result(self, before, after):
+        image = rewritten(self.stored(before), after, keep=True)
+        exif, ifd = image.getexif(), image.getexif().get_ifd(0x8769)
+        assert image.size == (30, 40) and exif.get(ORIENTATION, 1) == 1
+        assert (exif[0x0100], exif[0x0101], ifd[0xA002], ifd[0xA003]) == (30, 40, 30, 40)
+        assert ifd[0x9003] == "2020:01:02 03:04:05"
+        assert (exif[0x011A], exif[0x011B]) == (150, 300)
+        assert after == "WEBP" or tuple(map(round, image.info["dpi"])) == (150, 300)
+        assert image.info["xmp"] == XMP_UPRIGHT
+
+    @pytest.mark.parametrize("before", ["PNG", "JPEG", "WEBP"])
+    def test_is_dropped_unless_asked(self, before):
+        image = rewritten(self.stored(before), "PNG", keep=False)
+        assert not {"dpi", "xmp", "exif"} & image.info.keys()
+
+    def test_dots_per_inch_without_exif(self):
+        data = g.encoded(SMALL, dpi=(240, 120))
+        for format in ("PNG", "JPEG"):
+            assert tuple(map(round, rewritten(data, format, keep=True).info["dpi"])) == (240, 120)
+        exif = rewritten(data, "WEBP", keep=True).getexif()
+        assert (round(exif[0x011A]), round(exif[0x011B]), exif[0x0128]) == (240, 120, 2)
+
+    def test_size_is_that_of_what_is_written(self):
+        """As of two pictures side by side."""
+        picture = load_picture(self.stored("JPEG"), keep_metadata=True)
+        stream = io.BytesIO()
+        save_picture(stream, replace(picture, rgb=np.concatenate([picture.rgb] * 2, 1)))
+        assert Image.open(stream).getexif()[0x0100] == 60
+
+    def test_what_a_jpeg_cannot_hold_is_named(self, caplog):
+        long = XMP + b" " * 70_000
+        picture = load_picture(g.encoded(SMALL, "WEBP", xmp=long), keep_metadata=True)
+        stream = io.BytesIO()
+        save_picture(stream, picture, format="JPEG")
+        assert "xmp" not in Image.open(stream).info
+        assert [record.slug for record in caplog.records] == ["metadata_dropped"]
+
+
+ROMM = b"".join(v.to_bytes(4, "big") for v in (34570, 35850, 73470, 26530, 15960, 84040, 3660, 10))
+CHUNKS = {
+    b"gAMA": (55556).to_bytes(4, "big"),
+    b"cHRM": ROMM,
+    b"sRGB": b"\0",
+    b"cICP": bytes((9, 16, 0, 1)),
+}
+
+
+def chunks_of(data):
+    found, position = {}, 8
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        found[kind] = data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return found
+
+
+class TestHowSamplesAreShown:
+    @pytest.mark.parametrize("kind", CHUNKS)
+    @pytest.mark.parametrize("colour", [0, 2, 6])
+    def test_chunks_travel(self, kind, colour):
+        channels = {0: 1, 2: 3, 6: 4}[colour]
+        data = g.png(np.zeros((30, 40, channels), np.uint8), colour, extra=g.chunk(kind, CHUNKS[kind]))
+        after = chunks_of(rewritten(data, "PNG", keep=False).fp.getvalue())
+        assert {kind: after[kind] for kind in CHUNKS.keys() & after.keys()} == {kind: CHUNKS[kind]}
+        assert list(after).index(kind) < list(after).index(b"IDAT")
+
+    @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+    @pytest.mark.parametrize("kind", CHUNKS)
+    def test_a_format_without_them_warns(self, kind, format, caplog):
+        rewritten(g.png(SMALL, 2, extra=g.chunk(kind, CHUNKS[kind])), format, keep=False)
+        slugs = [record.slug for record in caplog.records]
+        assert slugs == ([] if kind == b"sRGB" else ["colour_dropped"])  # what says nothing is shown as sRGB
+        assert kind == b"sRGB" or kind.decode() in caplog.text
+
+    def test_what_says_srgb_needs_no_warning(self, caplog):
+        gamma = g.chunk(b"gAMA", (45455).to_bytes(4, "big"))
+        rewritten(g.png(SMALL, 2, extra=gamma), "JPEG", keep=False)
+        rewritten(g.png(SMALL, 2, extra=g.chunk(b"cICP", bytes((1, 13, 0, 1)))), "JPEG", keep=False)
+        assert not caplog.records
+
+    def test_a_profile_says_it_for_gamma(self, caplog):
+        extra = g.chunk(b"iCCP", b"p\0\0" + zlib.compress(g.rgb_profile())) + g.chunk(b"gAMA", CHUNKS[b"gAMA"])
+        assert rewritten(g.png(SMALL, 2, extra=extra), "JPEG", keep=False).info["icc_profile"] == g.rgb_profile()
+        assert not caplog.records
+
+    def test_a_chunk_of_a_wrong_length_stays_behind(self):
+        data = g.png(SMALL, 2, extra=g.chunk(b"cICP", bytes(5)))
+        assert b"cICP" not in chunks_of(rewritten(data, "PNG", keep=False).fp.getvalue())
