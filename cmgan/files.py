@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,14 +73,29 @@ def refuse_wrong_kind(data: bytes, path: Path) -> None:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a target that cannot be written, before any work is done for it."""
-    folder = path.parent
+    """Refuse a target that cannot be written, before any work is done for it. A link is written through."""
+    target = _written_through(path)
+    folder = target.parent
     if not folder.is_dir():
         raise UsageError("output_folder", f"the folder {folder} does not exist; make it first", file=path)
-    if path.exists() and not overwrite:
+    if target.exists() and not overwrite:
         raise UsageError("output_exists", "exists already; --overwrite replaces it", file=path)
     if not os.access(folder, os.W_OK):
         raise SystemRefusal("not_writable", f"the folder {folder} is not writable", file=path)
+
+
+def _written_through(path: Path) -> Path:
+    """The place that writing to `path` writes to: where it is a link, the file that it names, there already or not.
+
+    Raises:
+        UsageError: output_link, a link in a circle; output_kind, a device, a pipe or a socket.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise UsageError("output_link", "is a link that leads back to itself; remove it", file=path)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise UsageError("output_kind", "is a device, a pipe or a socket; a file is needed", file=path)
+    return target
 
 
 def cache_folder() -> Path:
@@ -91,23 +106,27 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, most: int = 0o666) -> Iterator[Path]:
     """A temporary name beside `path`, for one file; renamed to `path` when the block ends well, gone when it does not.
 
     The file is flushed to disk before the rename and the folder after it, so that after a crash there stands either the
-    old file or the whole new one.
+    old file or the whole new one. A link is written through. The new file has the permissions of the one that it
+    replaces; where there is none, those that the umask leaves of `most`; until then only its owner can read it.
+
+    Raises:
+        UsageError: output_link, output_kind.
+        SystemRefusal: disk_full, not_writable and the like.
     """
-    _remove_left_over(path)
+    target = _written_through(path)
+    _remove_left_over(target)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=target.parent)
         temporary = Path(name)
-        os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
         yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        _replace(temporary, target, most)
+        _sync(target.parent)
     except OSError as error:
         raise _refusal(error, path) from error
     finally:
@@ -115,25 +134,38 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _replace(temporary: Path, target: Path, most: int) -> None:
+    """Flush a file or folder and give it the name `target`, with the permissions of a file that is there already."""
+    _sync(temporary)
+    if target.exists():
+        old = target.stat()
+        with suppress(PermissionError):  # only root may give a file away
+            os.chown(temporary, old.st_uid, old.st_gid)
+        temporary.chmod(old.st_mode & 0o777)
+    else:
+        temporary.chmod(most & ~_umask())
+    if target.is_dir():  # which cannot be renamed over
+        old_folder = temporary.with_name(temporary.name + "old")
+        os.rename(target, old_folder)
+        os.rename(temporary, target)
+        shutil.rmtree(old_folder, ignore_errors=True)
+    else:
+        os.replace(temporary, target)
+
+
 @contextmanager
 def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Like `atomic_path` for a folder: built under a temporary name, then swapped in by renaming."""
     check_target(path, overwrite=overwrite)
-    _remove_left_over(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=path.parent))
+    target = _written_through(path)
+    _remove_left_over(target)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.cmgan-tmp-{os.getpid()}-", dir=target.parent))
     try:
-        temporary.chmod(0o777 & ~_umask())
         yield temporary
         for file in temporary.rglob("*"):
             _sync(file)
-        if path.exists():
-            old = temporary.with_name(temporary.name + "old")
-            os.rename(path, old)
-            os.rename(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(temporary, path)
-        _sync(path.parent)
+        _replace(temporary, target, 0o777)
+        _sync(target.parent)
     except OSError as error:
         raise _refusal(error, path) from error
     finally:
@@ -154,7 +186,7 @@ def atomic_files(folder: Path) -> Iterator[Path]:
         for file in files:
             _sync(file)
         for file in files:
-            os.replace(file, folder / file.name)
+            _move(file, folder / file.name)
         _sync(folder)
     except OSError as error:
         raise _refusal(error, folder) from error
@@ -163,15 +195,22 @@ def atomic_files(folder: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _move(file: Path, target: Path) -> None:
+    if not target.is_symlink():
+        return _replace(file, target, 0o666)
+    with atomic_path(target) as copy:  # the file that the link names may lie on another disk
+        shutil.copyfile(file, copy)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_with(path: Path, writer: Callable[[Path], object]) -> None:
-    """Let a library write to a temporary name, then rename it to `path`."""
-    with atomic_path(path) as temporary:
+def write_with(path: Path, writer: Callable[[Path], object], *, most: int = 0o666) -> None:
+    """Let a library write to a temporary name, then rename it to `path`; `most` as for `atomic_path`."""
+    with atomic_path(path, most=most) as temporary:
         writer(temporary)
 
 

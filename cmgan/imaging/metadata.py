@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
@@ -98,11 +99,11 @@ def _exif_bytes(exif: Image.Exif, *, turned: bool) -> bytes | None:
         return None
 
 
-def _dpi(info: Mapping[str, object], exif: Image.Exif, *, turned: bool) -> tuple[float, float] | None:
+def _dpi(info: Mapping[Any, Any], exif: Image.Exif, *, turned: bool) -> tuple[float, float] | None:
     """By the file's own header, or by EXIF, whose directory is upright already."""
     try:
         if "dpi" in info:
-            x, y = map(float, info["dpi"])  # type: ignore[call-overload]
+            x, y = map(float, info["dpi"])
             x, y = (y, x) if turned else (x, y)
         else:
             scale = 2.54 if exif.get(_UNIT) == _CENTIMETRE else 1.0

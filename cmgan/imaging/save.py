@@ -38,6 +38,7 @@ def save_picture(
 
     PNG is lossless; JPEG and WebP take `quality` (1 to 100). What the picture carries is written: how its samples are
     to be shown, kept metadata; never an orientation. JPEG has no alpha: the picture is laid on white, with a warning.
+    A new file is not more open than the picture's own; one that is replaced keeps its permissions.
 
     Args:
         format: PNG, JPEG or WEBP, where the extension should not decide.
@@ -55,7 +56,7 @@ def save_picture(
     image = _as_image(picture, format)
     options = _options(picture, format, quality)
     if path:
-        write_with(path, lambda temporary: image.save(temporary, format=format, **options))
+        write_with(path, lambda temporary: image.save(temporary, format=format, **options), most=picture.permissions)
     else:
         image.save(target, format=format, **options)
 

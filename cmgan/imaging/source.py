@@ -20,6 +20,14 @@ def source_name(source: Source) -> str | None:
     return None
 
 
+def source_permissions(source: Source) -> int:
+    """What others may do with the file of a source, and at least reading and writing for its owner: 0o600 to 0o666."""
+    name = source_name(source)
+    if name is None or name == "stdin":
+        return 0o666
+    return os.stat(name).st_mode & 0o666 | 0o600
+
+
 def read_source(source: Source, max_bytes: int) -> bytes:
     """The bytes of a path, of standard input (`-`), of a binary stream, or the bytes given.
 

@@ -1,7 +1,9 @@
 """Pictures on disk: bit-exact, whole, and never half over an old one."""
 
 import io
+import os
 import resource
+import stat
 
 import numpy as np
 import pytest
@@ -127,3 +129,17 @@ def test_written_pictures_load(tmp_path):
     save_picture(tmp_path / "a.png", Picture(SMALL, ALPHA, icc=g.rgb_profile()))
     again = load_picture(tmp_path / "a.png")
     assert (again.rgb == SMALL).all() and (again.alpha == ALPHA).all() and again.icc == g.rgb_profile()
+
+
+def test_a_result_is_not_more_open_than_its_picture(tmp_path):
+    private = tmp_path / "private.png"
+    private.write_bytes(g.encoded(SMALL))
+    for given, expected in ((0o600, 0o600), (0o640, 0o640), (0o444, 0o644), (0o666, 0o644)):
+        private.chmod(given)
+        target = tmp_path / f"{given:o}.png"
+        before = os.umask(0o022)
+        try:
+            save_picture(target, load_picture(private).filled(SMALL, ALPHA > 0))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(target.stat().st_mode) == expected
