@@ -33,6 +33,7 @@ class DataSection:
     path: str = option("", "pictures: a folder, zip, tar or shards; or procedural:COUNT, drawn from the seed")
     annotations: str = option("", "panoptic annotations: a folder or archive beside them; empty: none")
     validation: float = option(0.0, "share of the pictures that is kept out, by the hash of their names", least=0)
+    suffix: str = option("", "such as image.jpg: the pictures whose names end so, of samples with several; empty: all")
     smallest_crop: float = option(0.5, "least side of a crop, a share of the picture's shorter side", least=0)
     bad_pictures: str = option("fail", "what a picture that cannot be used does", choices=("fail", "skip"))
     masks: str = option("object-aware", "kind of the masks", choices=KINDS)

@@ -41,7 +41,7 @@ def _pictures(config: TrainConfig) -> Pictures | ProceduralPictures:
     data = config.data
     if not data.path.startswith(_PROCEDURAL):
         annotations = Path(data.annotations) if data.annotations else None
-        return open_pictures(Path(data.path), annotations, validation=data.validation)
+        return open_pictures(Path(data.path), annotations, validation=data.validation, suffix=data.suffix)
     count = data.path.removeprefix(_PROCEDURAL)
     if not count.isdecimal() or not int(count):
         raise UsageError("config", f"data.path is {data.path}; procedural: and a number of pictures is needed")

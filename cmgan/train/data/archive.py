@@ -1,4 +1,4 @@
-"""Archives that are read in place and in any order: a folder, a zip, a tar, a folder of tars (WebDataset shards).
+"""Archives that are read in place and in any order: a folder, a zip, a tar, a folder with tars (WebDataset shards).
 
 Nothing is unpacked and nothing is written beside the data. An entry counts if its name ends like a picture or an
 annotation; hidden ones, links, absolute names and names with `..` are left out and counted. Entries are sorted by name,
@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol, cast, overload
 
 import numpy as np
 
-from cmgan.errors import PictureError, about, shown
+from cmgan.errors import PictureError, about, shown, warn
 from cmgan.imaging.source import read_source
 from cmgan.train.data.tar_index import index_of_tar
 
@@ -63,7 +63,8 @@ class Archive(Protocol):
 
 
 def open_archive(path: Path) -> Archive:
-    """The archive at `path`; a folder without pictures that holds tars is taken as shards.
+    """The archive at `path`; a folder with tars in it is one of shards, whatever else it holds: that is left out, with
+    a warning.
 
     Raises:
         PictureError: not_found, archive_format (neither folder, zip nor plain tar), archive_truncated,
@@ -71,8 +72,8 @@ def open_archive(path: Path) -> Archive:
     """
     try:
         if path.is_dir():
-            shards = sorted(p for p in path.glob("*.tar") if not p.name.startswith("."))
-            return Tars(path, shards) if shards and not _has_pictures(path) else Folder(path)
+            shards = _shards(path)
+            return Tars(path, shards) if shards else Folder(path)
         if not path.exists():
             raise PictureError("not_found", "no such file or folder; check the path", file=path)
         if path.is_file() and zipfile.is_zipfile(path):
@@ -185,8 +186,16 @@ def _report(path: Path, ignored: int) -> None:
         logger.info("%s: %d entries ignored: no pictures, hidden, or of a name that comes again", shown(path), ignored)
 
 
-def _has_pictures(folder: Path) -> bool:
-    return any(is_wanted(name) for _, _, names in os.walk(folder) for name in names)
+def _shards(folder: Path) -> list[Path]:
+    """The tars in `folder`, sorted; if there are any, it is said what is left out beside them."""
+    with os.scandir(folder) as entries:
+        visible = [(entry.name, entry.is_file()) for entry in entries if not entry.name.startswith(".")]
+    tars = sorted(name for name, is_file in visible if is_file and name.endswith(".tar"))
+    others = sorted({name for name, _ in visible} - set(tars))
+    if tars and others:
+        named = ", ".join(map(shown, others[:3])) + (", ..." if len(others) > 3 else "")
+        warn("beside_shards", f"{folder}: its {len(tars)} tars are read, {len(others)} others left out: {named}")
+    return [folder / name for name in tars]
 
 
 def _walk(root: Path) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -55,9 +55,13 @@ def open_pictures(
     *,
     split: str = "train",
     validation: float = 0.0,
+    suffix: str = "",
     limits: Limits | None = None,
 ) -> Pictures:
     """The pictures of a folder, zip, tar or folder of tars, without unpacking.
+
+    With a `suffix` such as `image.jpg` only those count whose names end so, behind a dot: a sample of WebDataset may
+    hold several pictures.
 
     A picture belongs to the validation split if the hash of its name falls under the share `validation`, whatever
     else the archive holds. Annotations lie in an archive of their own, at the pictures' names, or beside the pictures
@@ -73,15 +77,17 @@ def open_pictures(
         raise UsageError("validation", f"a share of {validation}; a number from 0 to below 1 is needed")
     archive = open_archive(path)
     source = Annotations(open_archive(annotations) if annotations else archive, beside=annotations is None)
+    ending = f".{suffix.lower().removeprefix('.')}" if suffix else ""
     members = [
         number
         for number, name in enumerate(archive.names)
         if name.lower().endswith(PICTURE_SUFFIXES)
+        and name.lower().endswith(ending)
         and not source.owns(name)
         and (split == "all" or is_validation(name, validation) == (split == "validation"))
     ]
     if not members:
-        looked = ", ".join(PICTURE_SUFFIXES)
+        looked = ending or ", ".join(PICTURE_SUFFIXES)
         message = f"no picture in it for the split {split!r} ({looked}; hidden files do not count)"
         raise PictureError("no_pictures", message, file=path)
     return Pictures(archive, np.array(members, np.int64), source, limits or Limits())

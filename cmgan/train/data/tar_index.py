@@ -9,13 +9,15 @@ import zipfile
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from cmgan.errors import CmganError, PictureError, shown
 from cmgan.files import cache_folder, sha256, write_with
 
-_SCHEMA = 1  # of the cached file
+_SCHEMA = 2  # of the cached file
+_BLOCK = 512  # bytes
 
 logger = logging.getLogger("cmgan")
 
@@ -58,22 +60,42 @@ def index_of_tar(path: Path) -> TarIndex:
 def _scan(path: Path) -> TarIndex:
     names: list[str] = []
     places = array("q")
+    start: int | None = 0
     try:
-        with tarfile.open(path, "r:", errorlevel=1) as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-                if member.isreg() and not member.issparse():
-                    names.append(member.name)
-                    places.extend((member.offset_data, member.size))
-            end = tar.offset
         with open(path, "rb") as file:
-            file.seek(end)
-            if file.read(512) != bytes(512):  # tarfile takes a bad header for the end
-                raise tarfile.ReadError("no end mark")
+            while start is not None:  # tars may be joined, one behind the end mark of the other
+                end = _scan_one(file, start, names, places)
+                start = _not_zero(file, end)
     except tarfile.ReadError as error:
         raise _refusal(error, path, len(names)) from None
     table = np.array(places, np.int64).reshape(-1, 2)
     return TarIndex(names, table[:, 0], table[:, 1])
+
+
+def _scan_one(file: BinaryIO, start: int, names: list[str], places: array[int]) -> int:
+    """Add the files of the tar that begins at byte `start`; where its end mark is."""
+    file.seek(start)
+    with tarfile.open(fileobj=file, mode="r:", errorlevel=1) as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            if member.isreg() and not member.issparse():
+                names.append(member.name)
+                places.extend((member.offset_data, member.size))
+        end: int = tar.offset
+    file.seek(end)
+    if file.read(_BLOCK) != bytes(_BLOCK):  # tarfile takes a bad header for the end
+        raise tarfile.ReadError("no end mark" if end > start else f"what follows at byte {start} is no tar")
+    return end
+
+
+def _not_zero(file: BinaryIO, position: int) -> int | None:
+    """The first block from `position` on with anything but zeros; None if there is none."""
+    file.seek(position)
+    while piece := file.read(2**20):
+        if filled := piece.lstrip(b"\0"):
+            return position + (len(piece) - len(filled)) // _BLOCK * _BLOCK
+        position += len(piece)
+    return None
 
 
 def _refusal(error: tarfile.ReadError, path: Path, count: int) -> PictureError:

@@ -7,6 +7,7 @@ import pytest
 
 from cmgan.errors import PictureError
 from cmgan.train.data.archive import Names, open_archive
+from cmgan.train.data.tar_index import index_of_tar
 from tests.train.data.archives import folder_of, jpegs, shards_of, tar_of, zip_of
 
 FILES = jpegs(6)
@@ -40,6 +41,52 @@ def test_shards_are_one_collection_and_their_names_begin_every_name(tmp_path):
     archive = open_archive(shards_of(tmp_path / "shards", FILES, 3))
     assert {name.split("/", 1)[1]: data for name, data in contents(archive).items()} == FILES
     assert {name.split("/")[0] for name in archive.names} == {"shard-0", "shard-1", "shard-2"}
+
+
+def test_what_lies_beside_shards_is_left_out_and_said(tmp_path, caplog):
+    """As img2dataset writes them: statistics and a table beside each tar."""
+    folder = shards_of(tmp_path / "shards", FILES, 2)
+    alone = contents(open_archive(folder))
+    assert not caplog.records
+    folder_of(folder, {"stray.jpg": FILES[min(FILES)], "sub/stray.jpg": b"x", "._shard-0.tar": b"x"})
+    folder_of(folder, {"000000_stats.json": b"{}", "000000.parquet": b"x", "README.md": b"x"})
+    assert contents(open_archive(folder)) == alone
+    assert [record.slug for record in caplog.records] == ["beside_shards"]
+    assert "its 2 tars are read, 5 others left out: 000000.parquet, 000000_stats.json, README.md, ..." in caplog.text
+
+
+class TestJoinedTars:
+    def joined(self, tmp_path, *parts):
+        data = [tar_of(tmp_path / f"{i}.tar", files).read_bytes() for i, files in enumerate(parts)]
+        (tmp_path / "joined.tar").write_bytes(b"".join(data))
+        return tmp_path / "joined.tar"
+
+    def test_are_read_to_their_end(self, tmp_path):
+        """As by `cat a.tar b.tar c.tar`: each has its own end mark."""
+        names = sorted(FILES)
+        parts = [{name: FILES[name] for name in names[i::3]} for i in range(3)]
+        assert contents(open_archive(self.joined(tmp_path, *parts))) == FILES
+
+    def test_any_padding_of_zeros_is_no_more_than_that(self, tmp_path):
+        path = self.joined(tmp_path, FILES)
+        path.write_bytes(path.read_bytes() + bytes(3 * 2**20 + 512) + path.read_bytes())
+        assert contents(open_archive(path)) == FILES
+        assert len(index_of_tar(path).names) == 2 * len(FILES)
+
+    @pytest.mark.parametrize("rest", [b"x", b"x" * 700, bytes(700) + b"x" * 2000])
+    def test_what_is_no_tar_behind_the_end_is_refused(self, rest, tmp_path):
+        path = self.joined(tmp_path, FILES)
+        path.write_bytes(path.read_bytes() + rest)
+        with pytest.raises(PictureError, match="after 6 files") as caught:
+            open_archive(path)
+        assert caught.value.slug == "archive_truncated"
+
+    def test_a_cut_one_is_refused(self, tmp_path):
+        path = self.joined(tmp_path, FILES, {"last.jpg": b"x" * 5000})
+        path.write_bytes(path.read_bytes()[: -(10240 - 3000)])
+        with pytest.raises(PictureError) as caught:
+            open_archive(path)
+        assert caught.value.slug == "archive_truncated"
 
 
 def test_a_tar_made_of_a_folder_has_its_names(tmp_path):

@@ -92,6 +92,18 @@ class TestSplit:
             open_pictures(zip_of(tmp_path / "z.zip", FILES), split=split, validation=share)
 
 
+@pytest.mark.parametrize("suffix", ["image.jpg", ".image.jpg", "IMAGE.JPG"])
+def test_a_suffix_chooses_among_the_pictures_of_a_sample(suffix, tmp_path):
+    sample = {f"{i:03}.{kind}": b"x" for i in range(3) for kind in ("image.jpg", "depth.png", "mask.jpg", "json")}
+    path = tar_of(tmp_path / "t.tar", sample)
+    chosen = open_pictures(path, suffix=suffix)
+    assert [chosen.name(i) for i in range(len(chosen))] == ["000.image.jpg", "001.image.jpg", "002.image.jpg"]
+    assert len(open_pictures(path)) == 9
+    assert len(open_pictures(path, suffix="jpg")) == 6
+    with pytest.raises(PictureError, match=r"\.picture\.jpg"):
+        open_pictures(path, suffix="picture.jpg")
+
+
 @pytest.mark.parametrize("files", [{}, {"readme.txt": b"x"}, {".hidden.jpg": b"x"}, {"list.json": b"[]"}])
 def test_without_pictures_it_says_what_was_looked_for(files, tmp_path):
     for make in (folder_of, zip_of, tar_of):
