@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -67,8 +68,9 @@ def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: I
     """The pictures of the folder `images`, each with its mask, and where in `output` its result goes.
 
     `masks` is one mask for all, or a folder (it may be the same one) that holds, at the same place, a file of the
-    picture's stem, or else any number of `STEM_mask*`. Results are PNG and named after the picture, or after the mask
-    where a picture has several. Sub-folders are kept. Hidden files and those of other kinds are ignored.
+    picture's stem, or else any number of `STEM_mask*`; names are compared after Unicode normalisation. Results are PNG
+    and named after the picture, or after the mask where a picture has several. Sub-folders are kept. Hidden files and
+    those of other kinds are ignored.
 
     Raises:
         UsageError: not_a_folder; no_pictures; unpaired, naming a picture without a mask or a mask without a picture;
@@ -83,12 +85,9 @@ def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: I
     if same:
         pictures = _pictures_beside_masks(pictures)
         candidates = sorted(set(candidates) - set(pictures))
-    masks_of, orphans = _match(pictures, images, candidates, masks)
-    if orphans:
-        orphan = orphans[0]
-        what = "mask without a picture" if orphan in candidates else "picture without a mask"
-        more = f" ({len(orphans)} such files)" if len(orphans) > 1 else ""
-        raise UsageError("unpaired", f"{what}{more}; a mask is called STEM.png or STEM_mask*.png", file=orphan)
+    masks_of, alone = _match(pictures, images, candidates, masks)
+    pairs = sum(map(len, masks_of.values()))
+    _refuse_unpaired(pairs, [picture for picture, found in masks_of.items() if not found], alone)
     return _without_clash(
         [
             Item(picture, mask, _result(picture, images, output, mask.stem if len(found) > 1 else picture.stem))
@@ -141,7 +140,7 @@ def check_results(results: list[ItemResult]) -> None:
     failed = [result for result in results if result.error]
     if failed:
         names = ", ".join(f"{shown(o.item.image.name)} ({o.error.slug})" for o in failed if o.error)
-        raise BatchError("items_failed", f"{len(failed)} of {len(results)} pictures failed: {names}")
+        raise BatchError("items_failed", f"{len(failed)} of {len(results)} pairs failed: {names}")
 
 
 def _inpaint(inpainter: Inpainter, item: Item, options: FolderOptions) -> ItemResult:
@@ -187,30 +186,52 @@ def _files(folder: Path, others: set[Path], extensions: set[str], recursive: boo
     return sorted(found)
 
 
+def _normal(name: str) -> str:
+    """As names are compared: composed, as some systems and archives do not store them."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _pictures_beside_masks(files: list[Path]) -> list[Path]:
     """Of a folder that holds both: the files that are not called `STEM_mask*` after another one."""
-    stems = {(file.parent, file.stem) for file in files}
-    cuts = ((file, re.finditer("_mask", file.stem)) for file in files)
-    return [file for file, places in cuts if not any((file.parent, file.stem[: p.start()]) in stems for p in places)]
+    names = {_normal(str(file.with_suffix(""))) for file in files}
+
+    def is_mask(file: Path) -> bool:
+        name = _normal(str(file.with_suffix("")))
+        folder = len(name) - len(_normal(file.stem))
+        return any(name[: place.start()] in names for place in re.finditer("_mask", name) if place.start() > folder)
+
+    return [file for file in files if not is_mask(file)]
 
 
 def _match(
     pictures: list[Path], images: Path, candidates: list[Path], masks: Path
 ) -> tuple[dict[Path, list[Path]], list[Path]]:
-    """The masks of each picture, and the files on either side that have no partner."""
-    by_place: dict[Path, list[Path]] = defaultdict(list)
+    """The masks of each picture, and the masks that belong to none."""
+    by_place: dict[str, list[Path]] = defaultdict(list)
     for mask in candidates:
-        by_place[mask.relative_to(masks).parent].append(mask)
-    exact = {picture.relative_to(images).with_suffix("") for picture in pictures}
+        by_place[_place(mask, masks)].append(mask)
+    exact = {(_place(picture, images), _normal(picture.stem)) for picture in pictures}
     masks_of, used = {}, set()
     for picture in pictures:
-        name = picture.relative_to(images).with_suffix("")
-        near = by_place[name.parent]
-        loose = [m for m in near if m.stem.startswith(f"{name.name}_mask") and name.parent / m.stem not in exact]
-        masks_of[picture] = [mask for mask in near if mask.stem == name.name] or loose
+        place, stem = _place(picture, images), _normal(picture.stem)
+        near = [(mask, _normal(mask.stem)) for mask in by_place[place]]
+        loose = [mask for mask, name in near if name.startswith(f"{stem}_mask") and (place, name) not in exact]
+        masks_of[picture] = [mask for mask, name in near if name == stem] or loose
         used.update(masks_of[picture])
-    alone = [picture for picture, found in masks_of.items() if not found]
-    return masks_of, alone + [mask for mask in candidates if mask not in used]
+    return masks_of, [mask for mask in candidates if mask not in used]
+
+
+def _place(file: Path, folder: Path) -> str:
+    return _normal(str(file.relative_to(folder).parent))
+
+
+def _refuse_unpaired(pairs: int, pictures: list[Path], masks: list[Path]) -> None:
+    """Name the first of the `pictures` without a mask, or else of the `masks` without a picture."""
+    if pictures or masks:
+        what = "picture without a mask" if pictures else "mask without a picture"
+        counts = f"{pairs} pairs, {len(pictures)} pictures without a mask, {len(masks)} masks without a picture"
+        message = f"{what} ({counts}); a mask is called STEM.png or STEM_mask*.png"
+        raise UsageError("unpaired", message, file=(pictures or masks)[0])
 
 
 def _result(picture: Path, images: Path, output: Path, stem: str | None = None) -> Path:
@@ -218,9 +239,9 @@ def _result(picture: Path, images: Path, output: Path, stem: str | None = None) 
 
 
 def _without_clash(items: list[Item]) -> list[Item]:
-    seen: dict[Path, Item] = {}
+    seen: dict[str, Item] = {}
     for item in items:
-        other = seen.setdefault(item.output, item)
+        other = seen.setdefault(_normal(str(item.output)), item)
         if other is not item:
             message = f"{shown(other.image.name)} would write the same result, {shown(item.output.name)}; rename one"
             raise UsageError("output_clash", message, file=item.image)

@@ -1,5 +1,6 @@
 """Folders: pairing, shards, resuming, and what happens to items that fail."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,37 @@ class TestPairing:
 
     def test_a_mask_without_a_picture(self, tmp_path):
         images, masks = put(tmp_path / "i", "a.png"), put(tmp_path / "m", "a.png", "b.png", "c.png", mask=True)
-        with pytest.raises(UsageError, match=r"mask without a picture \(2 such files\)") as caught:
+        with pytest.raises(UsageError, match=r"mask without a picture \(1 pairs, 0 pict.* 2 masks ") as caught:
             pairs(images, masks)
         assert caught.value.file == masks / "b.png"
+
+    def test_names_are_compared_after_normalisation(self, tmp_path):
+        """Composed on one side, decomposed on the other, as macOS and its archives have them."""
+        composed, decomposed = (unicodedata.normalize(form, "caf\u00e9/\u00c5rhus") for form in ("NFC", "NFD"))
+        images = put(tmp_path / "i", f"{composed}.png", "b.png")
+        masks = put(tmp_path / "m", f"{decomposed}_mask1.png", f"{decomposed}_mask2.png", "b.png", mask=True)
+        found = pairs(images, masks, recursive=True)
+        assert [(image, Path(output).name) for image, _, output in found] == [
+            ("b.png", "b.png"),
+            *((f"{composed}.png", f"{Path(decomposed).name}_mask{i}.png") for i in (1, 2)),
+        ]
+        beside = put(tmp_path / "both", f"{composed}.png")
+        put(beside, f"{decomposed}_mask.png", mask=True)
+        assert [image for image, _, _ in pairs(beside, beside, recursive=True)] == [f"{composed}.png"]
+
+    def test_names_that_become_one_are_refused(self, tmp_path):
+        names = [unicodedata.normalize(form, "\u00e9.png") for form in ("NFC", "NFD")]
+        images = put(tmp_path / "i", *names)
+        with pytest.raises(UsageError) as caught:
+            pairs(images, put(tmp_path, "m.png", mask=True) / "m.png")
+        assert caught.value.slug == "output_clash"
+
+    def test_counts_are_of_pairs(self, tmp_path):
+        images = put(tmp_path / "i", "a.png", "b.png", "c.png")
+        masks = put(tmp_path / "m", "a_mask1.png", "a_mask2.png", "c.png", "d.png", mask=True)
+        with pytest.raises(UsageError, match="3 pairs, 1 pictures without a mask, 1 masks without a picture") as caught:
+            pairs(images, masks)
+        assert caught.value.file == images / "b.png"
 
     def test_two_results_of_one_name(self, tmp_path):
         images, masks = put(tmp_path / "i", "a.png", "a.jpg"), put(tmp_path / "m", "a.png", mask=True)
@@ -139,7 +168,7 @@ class TestWork:
             ("2.png", "image_format"),
             ("7.png", "image_truncated"),
         ]
-        with pytest.raises(BatchError, match=r"2 of 10 pictures failed: 2.png \(image_format\), 7.png \(image_trunc"):
+        with pytest.raises(BatchError, match=r"2 of 10 pairs failed: 2.png \(image_format\), 7.png \(image_trunc"):
             check_results(results)
         check_results([o for o in results if not o.error])
         for result in results:

@@ -7,6 +7,7 @@ annotations name a PNG by `file_name` and whose categories say what is a thing.
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
 from pathlib import PurePosixPath
 from typing import Any
@@ -28,9 +29,9 @@ class Annotations:
         self._beside = beside
         self._listed = _coco_panoptic(archive)
         self._listed_png = {
-            PurePosixPath(name).stem: number
+            _stem(name): number
             for number, name in enumerate(archive.names if self._listed else ())
-            if name.endswith(".png") and PurePosixPath(name).stem in self._listed
+            if name.endswith(".png") and _stem(name) in self._listed
         }
 
     def owns(self, name: str) -> bool:
@@ -39,12 +40,12 @@ class Annotations:
             return False
         stem = name.removesuffix(".png")
         partner = any(self._find(stem + suffix) is not None for suffix in _OTHER_PICTURES)
-        return PurePosixPath(name).stem in self._listed or (partner and self._find(f"{stem}.json") is not None)
+        return _stem(name) in self._listed or (partner and self._find(f"{stem}.json") is not None)
 
     def segments(self, picture: str, limits: Limits) -> Segments | None:
         """The annotation of that picture; None where there is none; PictureError: annotation, or the PNG's own."""
         stem = picture.rpartition(".")[0]
-        short = PurePosixPath(stem).name
+        short = _stem(picture)
         if short in self._listed_png:
             return self._read(self._listed_png[short], self._listed[short], limits)
         png, info = self._find(f"{stem}.png"), self._find(f"{stem}.json")
@@ -57,8 +58,18 @@ class Annotations:
             return read_segments(self._archive.read(png, limits.max_file_bytes), info)
 
     def _find(self, name: str) -> int | None:
-        place = bisect_left(self._archive.names, name)
-        return place if place < len(self._archive.names) and self._archive.names[place] == name else None
+        """The entry of that name, or of the same one composed or decomposed, as another system may have stored it."""
+        names = self._archive.names
+        for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+            place = bisect_left(names, form)
+            if place < len(names) and names[place] == form:
+                return place
+        return None
+
+
+def _stem(name: str) -> str:
+    """As stems are compared: composed."""
+    return unicodedata.normalize("NFC", PurePosixPath(name).stem)
 
 
 def _json(archive: Archive, number: int) -> Any:
@@ -77,7 +88,7 @@ def _coco_panoptic(archive: Archive) -> dict[str, list[dict[str, Any]]]:
                 for annotation in file["annotations"]:
                     segments = annotation["segments_info"]
                     kinds = [{"id": s["id"], "isthing": things[s["category_id"]]} for s in segments]
-                    listed[PurePosixPath(annotation["file_name"]).stem] = kinds
+                    listed[_stem(annotation["file_name"])] = kinds
             except (KeyError, TypeError) as error:
                 message = f"is not in the format of COCO panoptic ({type(error).__name__} {str(error)[:60]})"
                 raise PictureError("annotation_json", message, file=f"{archive.path}/{name}") from None

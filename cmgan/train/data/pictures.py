@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,8 @@ def open_pictures(
 
 
 def is_validation(name: str, share: float) -> bool:
-    """Whether the name's hash, a number from 0 to below 1, falls under `share`."""
-    digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
+    """Whether the composed name's hash, a number from 0 to below 1, falls under `share`."""
+    digest = hashlib.blake2b(
+        unicodedata.normalize("NFC", name).encode(errors="surrogateescape"), digest_size=8
+    ).digest()
     return int.from_bytes(digest) < share * 2**64

@@ -1,6 +1,7 @@
 import io
 import json
 import pickle
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cmgan.errors import PictureError, UsageError
-from cmgan.train.data.pictures import open_pictures
+from cmgan.train.data.pictures import is_validation, open_pictures
 from tests.train.data.archives import folder_of, jpegs, shards_of, tar_of, zip_of
 
 FILES = jpegs(12)
@@ -135,6 +136,15 @@ class TestAnnotations:
         pictures = folder_of(tmp_path / "pictures", {"p/a.jpg": self.beside["p/a.jpg"]})
         ids = {name: data for name, data in self.beside.items() if name != "p/a.jpg"}
         self.check(open_pictures(pictures, tar_of(tmp_path / "ids.tar", ids)))
+
+    @pytest.mark.parametrize("form", ["NFC", "NFD"])
+    def test_names_are_compared_after_normalisation(self, form, tmp_path):
+        """The split, too, is that of the collection on the other system."""
+        here, there = (unicodedata.normalize(f, "\u00e9") for f in (form, "NFD" if form == "NFC" else "NFC"))
+        pictures = folder_of(tmp_path / "pictures", {f"{here}.jpg": self.beside["p/a.jpg"]})
+        ids = {f"{there}.png": self.beside["p/a.png"], f"{there}.json": self.beside["p/a.json"]}
+        assert open_pictures(pictures, tar_of(tmp_path / "ids.tar", ids)).segments(0).things == {1}
+        assert all(is_validation(here, share) == is_validation(there, share) for share in np.linspace(0, 1, 99))
 
     def test_in_shards_beside_the_pictures(self, tmp_path):
         pictures = open_pictures(shards_of(tmp_path / "shards", {**self.beside, "p/b.jpg": b"x"}, 1))
