@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cmgan.errors import PictureError, UsageError, warn
+from cmgan.errors import PictureError, UsageError, shown, warn
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
 from cmgan.imaging.picture import Picture
 from cmgan.imaging.source import Source, source_name
 
 CHANNELS = ("auto", "luma", "alpha", "red")
+_BLACK, _WHITE, _MOSTLY = 16, 240, 0.5  # a mask has most of its values outside
 _LARGE = 0.6  # share of hole above which a mask is probably the wrong way round
 
 logger = logging.getLogger("cmgan")
@@ -43,8 +44,9 @@ def load_mask(
 ) -> np.ndarray:
     """The hole of a mask file for `picture`: bool (H, W), True inside.
 
-    Channel `auto` takes alpha if alpha varies and the colours of the visible pixels do not carry the shape, otherwise
-    the luminance (ITU-R BT.601), hidden pixels being no hole. Warns of mask_levels and mask_red.
+    Channel `auto` takes alpha if alpha varies and the colours of the visible pixels do not carry the shape; otherwise
+    the luminance (ITU-R BT.601) or, where that marks nothing, the greatest of red, green and blue; hidden pixels are no
+    hole. Warns of mask_photograph, mask_colour, mask_levels and mask_red.
 
     Raises:
         PictureError: those of `decode`; mask_channel, mask_size.
@@ -53,6 +55,7 @@ def load_mask(
     name = source_name(source) or "mask"
     decoded = decode(source, limits or Limits())
     values = decoded.upright(_channel(decoded.image, options, name))
+    _warn_of_photograph(values, name, picture)
     if values.shape != picture.rgb.shape[:2]:
         values = _fitted(values, picture, options, name)
     hole = values >= options.threshold
@@ -111,21 +114,42 @@ def check_hole(hole: np.ndarray, options: MaskOptions, name: str) -> None:
 
 def _channel(image: Image.Image, options: MaskOptions, name: str) -> np.ndarray:
     """uint8 (H, W): the values that the threshold applies to."""
-    has_alpha = "A" in image.mode
-    channel = options.channel
-    if channel == "alpha" and not has_alpha:
-        raise PictureError("mask_channel", "has no alpha channel; --mask-channel luma or red", file=name)
-    if channel == "red":
+    alpha = np.asarray(image.getchannel("A")) if "A" in image.mode else None
+    if options.channel == "alpha":
+        if alpha is None:
+            raise PictureError("mask_channel", "has no alpha channel; --mask-channel luma or red", file=name)
+        return alpha
+    if options.channel == "red":
         return np.asarray(image.getchannel(0))
     luma = np.asarray(image if image.mode == "L" else image.convert("L"))
-    if not has_alpha or (channel == "luma"):
-        return luma
-    alpha = np.asarray(image.getchannel("A"))
-    if channel == "auto":
-        visible = luma[alpha > 0] >= options.threshold
-        channel = "alpha" if alpha.min() != alpha.max() and visible.min() == visible.max() else "luma"
-        logger.info("%s: the mask was taken from its %s (--mask-channel)", name, channel)
-    return alpha if channel == "alpha" else np.where(alpha > 0, luma, np.uint8(0))
+    return luma if options.channel == "luma" else _chosen(image, luma, alpha, options, name)
+
+
+def _chosen(
+    image: Image.Image, luma: np.ndarray, alpha: np.ndarray | None, options: MaskOptions, name: str
+) -> np.ndarray:
+    """What channel `auto` takes: alpha, luminance or, where that marks nothing, the brightest of the colours."""
+    visible = luma if alpha is None else luma[alpha > 0]
+    bright = visible >= options.threshold
+    if alpha is not None:
+        taken = "alpha" if alpha.min() != alpha.max() and bright.min() == bright.max() else "luma"
+        logger.info("%s: the mask was taken from its %s (--mask-channel)", name, taken)
+        if taken == "alpha":
+            return alpha
+    values = luma
+    if not bright.any() and image.mode in ("RGB", "RGBA"):
+        values = np.asarray(image.convert("RGB")).max(axis=2)
+        if (values >= options.threshold).any():
+            darkest = f"luminance of at most {int(luma.max())}"
+            warn("mask_colour", f"{name}: marks in colours with a {darkest} were taken as the hole (--mask-channel)")
+    return values if alpha is None else np.where(alpha > 0, values, np.uint8(0))
+
+
+def _warn_of_photograph(values: np.ndarray, name: str, picture: Picture) -> None:
+    share = np.count_nonzero((values >= _BLACK) & (values <= _WHITE)) / values.size
+    if share > _MOSTLY:
+        message = f"{share:.0%} of its values lie between {_BLACK} and {_WHITE}, as in a photograph"
+        warn("mask_photograph", f"{shown(name)}: {message}; is it the mask of {shown(picture.name or 'the picture')}?")
 
 
 def _fitted(values: np.ndarray, picture: Picture, options: MaskOptions, name: str) -> np.ndarray:
@@ -143,5 +167,9 @@ def _hint_at_levels(values: np.ndarray, image: Image.Image, options: MaskOptions
     highest = int(values.max())
     if highest == 1:
         warn("mask_levels", f"{name}: no value above 1: saved as 0/1? --mask-threshold 1")
-    elif image.mode in ("RGB", "RGBA") and np.asarray(image.getchannel(0)).max() >= options.threshold:
+    elif (
+        options.channel == "luma"
+        and image.mode in ("RGB", "RGBA")
+        and np.asarray(image.getchannel(0)).max() >= options.threshold
+    ):
         warn("mask_red", f"{name}: its red is no hole by luminance ({highest}); red strokes? --mask-channel red")

@@ -10,7 +10,7 @@ import numpy as np
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
 from cmgan.imaging.metadata import Metadata
-from cmgan.imaging.source import Source, source_permissions
+from cmgan.imaging.source import Source, source_name, source_permissions
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Picture:
         turned: whether width and height as stored are the other way round.
         colour: the chunks of a PNG that say how its samples are to be shown, by their kind.
         metadata: EXIF and the like; None unless it was to be kept.
+        name: what messages call it.
         permissions: of its file: a new one that is made of it is not more open.
     """
 
@@ -37,6 +38,7 @@ class Picture:
     turned: bool = False
     colour: Mapping[bytes, bytes] = field(default_factory=dict)
     metadata: Metadata | None = None
+    name: str | None = None
     permissions: int = 0o666
 
     @property
@@ -69,5 +71,6 @@ def load_picture(source: Source, limits: Limits | None = None, *, keep_metadata:
         turned=decoded.orientation >= 5,
         colour=decoded.colour,
         metadata=decoded.metadata if keep_metadata else None,
+        name=source_name(source),
         permissions=source_permissions(source),
     )

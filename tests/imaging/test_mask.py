@@ -94,12 +94,27 @@ class TestShare:
 
 
 class TestChannel:
-    def test_red_strokes(self, caplog):
+    @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (200, 0, 100)])
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+    def test_dark_colours_are_taken_where_luminance_marks_nothing(self, colour, mode, caplog):
+        strokes = np.zeros((30, 40, 3), np.uint8)
+        strokes[SHAPE] = colour
+        data = g.encoded(Image.fromarray(strokes).convert(mode))
+        assert (mask(data) == SHAPE).all()
+        assert slugs(caplog) == ["mask_colour"] and "--mask-channel" in caplog.text
+        assert (mask(data, MaskOptions(invert=True)) == ~SHAPE).all()
+
+    def test_red_strokes_are_no_hole_by_luminance_alone(self, caplog):
         strokes = np.zeros((30, 40, 3), np.uint8)
         strokes[SHAPE, 0] = 255
-        assert not mask(strokes).any()
+        assert not mask(strokes, MaskOptions(channel="luma")).any()
         assert slugs(caplog) == ["mask_red"] and "luminance (76)" in caplog.text and "--mask-channel red" in caplog.text
         assert (mask(strokes, MaskOptions(channel="red")) == SHAPE).all()
+
+    def test_the_hint_is_about_the_channel_that_was_read(self, caplog):
+        red = np.dstack([np.full((30, 40), 255), np.zeros((30, 40, 2)), np.full((30, 40), 9)]).astype(np.uint8)
+        assert not mask(red, MaskOptions(channel="alpha")).any()
+        assert slugs(caplog) == []
 
     def test_luminance_is_that_of_bt_601(self):
         colours = g.photo(40, 30, seed=3)
@@ -165,6 +180,29 @@ class TestSize:
     def test_mask_with_a_turn_of_its_own(self):
         turned = g.encoded(white(SHAPE), exif=g.exif_with({0x0112: 3}))
         assert (mask(turned) == SHAPE[::-1, ::-1]).all()
+
+
+class TestPhotograph:
+    def test_both_files_are_named(self, tmp_path, caplog):
+        """The usual cause: the arguments are the other way round."""
+        (tmp_path / "photo.png").write_bytes(g.encoded(g.photo(40, 30)))
+        (tmp_path / "mask.png").write_bytes(g.encoded(white(SHAPE)))
+        load_mask(tmp_path / "photo.png", load_picture(tmp_path / "mask.png"))
+        assert "mask_photograph" in slugs(caplog)
+        assert "photo.png: " in caplog.text and "mask.png?" in caplog.text
+
+    @pytest.mark.parametrize(("share", "warned"), [(0.4, False), (0.6, True)])
+    @pytest.mark.parametrize("value", [16, 127, 240])
+    def test_what_counts_is_most_of_the_values(self, share, warned, value, caplog):
+        values = np.zeros((30, 40), np.uint8)
+        values[: int(30 * share)] = value
+        mask(values)
+        assert ("mask_photograph" in slugs(caplog)) == warned
+
+    @pytest.mark.parametrize("value", [15, 241])
+    def test_blurred_black_and_white_are_no_photograph(self, value, caplog):
+        mask(np.full((30, 40), value, np.uint8), MaskOptions(allow_full=True))
+        assert "mask_photograph" not in slugs(caplog)
 
 
 class TestFiles:
