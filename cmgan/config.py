@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from dataclasses import field as dataclass_field
-from typing import Any
+from typing import Any, Literal
 
 from cmgan.errors import ModelError, UsageError, shown
 
@@ -66,6 +66,7 @@ def _preset(name: str, resolution: int, base: int, top: int, z: int, attention: 
     return GeneratorConfig(name, resolution, base, top, z, z, 4, attention)
 
 
+PresetName = Literal["paper-512", "paper-256", "small-512", "small-256", "mini-256", "tiny-64"]
 PRESETS: dict[str, GeneratorConfig] = {
     config.name: config
     for config in (

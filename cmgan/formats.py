@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cmgan.errors import UsageError
 
@@ -21,6 +22,11 @@ FLAGS = {
     "keep_fp32": "--keep-fp32",
     "device": "--device",
 }
+
+
+# The names below, for those who check types and complete words.
+FormatName = Literal["onnx", "trt", "trt-rtx", "aoti", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
 
 
 @dataclass(frozen=True)

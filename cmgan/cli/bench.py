@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cmgan.cli import completion
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.errors import UsageError, needs
@@ -36,9 +37,17 @@ def bench(
     res: Resolution = None,
     artefact: Annotated[list[Path] | None, _Option("--artefact", help="An exported file to add; repeatable.")] = None,
     formats: Annotated[
-        str, _Option("--formats", help="PyTorch rows and formats, as in eager-bf16,onnx,ov; the usual ones if empty.")
+        str,
+        _Option(
+            "--formats",
+            help="PyTorch rows and formats, as in eager-bf16,onnx,ov; the usual ones if empty.",
+            autocompletion=completion.bench_rows,
+        ),
     ] = "",
-    precision: Annotated[str, _Option("--precision", help="Of exported files, as in fp32,bf16.")] = "fp32",
+    precision: Annotated[
+        str,
+        _Option("--precision", help="Of exported files, as in fp32,bf16.", autocompletion=completion.bench_precisions),
+    ] = "fp32",
     batch: Annotated[str, _Option("--batch", help="Batch sizes for the throughput.")] = "1,2,4",
     iters: Annotated[str, _Option("--iters", help="Least number of calls of each row.")] = "20",
     min_seconds: Annotated[float, _Option("--min-seconds", help="Least time for each row.")] = 5.0,

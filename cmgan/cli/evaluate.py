@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cmgan.cli import completion
 from cmgan.cli.options import Device, Json, Model, Overwrite, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import chosen_model
@@ -30,9 +31,10 @@ def evaluate(
     output: Annotated[Path, _Option("--output", "-o", help="The report's folder.")],
     model: Model = None,
     by_name: Annotated[bool, _Option("--by-name", help="Masks named after pictures; else each with each.")] = False,
-    baselines: Annotated[str, _Option("--baselines", help="Simple fillings to compare with.")] = (
-        "telea,navier-stokes,biharmonic,harmonic,push-pull,patchmatch,mean"
-    ),
+    baselines: Annotated[
+        str,
+        _Option("--baselines", help="Simple fillings to compare with.", autocompletion=completion.baselines),
+    ] = "telea,navier-stokes,biharmonic,harmonic,push-pull,patchmatch,mean",
     extractor: Annotated[
         list[str] | None,
         _Option(

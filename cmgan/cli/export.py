@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,9 +11,8 @@ from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Thread
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import NumbersError, needs
-from cmgan.formats import FORMATS, format_of
+from cmgan.formats import FormatName, Precision, format_of
 
-PRECISIONS = tuple(dict.fromkeys(precision for format in FORMATS.values() for precision in format.precisions))
 _EXPORT_EXAMPLES = """Examples:
 
 cmgan export --format onnx --model small-512 -o out
@@ -44,12 +43,18 @@ def register(app: typer.Typer) -> None:
 
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and parity.npz.")],
-    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "onnx",
+    format: Annotated[FormatName, typer.Option("--format", "-f", help="What to write.")] = "onnx",
     model: Model = None,
     res: Resolution = None,
-    precision: Annotated[str, typer.Option("--precision", help=f"{', '.join(PRECISIONS)}.")] = "fp32",
-    pipeline: Annotated[str, typer.Option("--pipeline", help="full: bytes to bytes; core: the bare network.")] = "full",
-    fft: Annotated[str, typer.Option("--fft", help="matmul: constant products; dft: ONNX's DFT.")] = "matmul",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Of weights and values; auto: the cheapest mix that passes.")
+    ] = "fp32",
+    pipeline: Annotated[
+        Literal["full", "core"], typer.Option("--pipeline", help="full: bytes to bytes; core: the bare network.")
+    ] = "full",
+    fft: Annotated[
+        Literal["matmul", "dft"], typer.Option("--fft", help="matmul: constant products; dft: ONNX's DFT.")
+    ] = "matmul",
     opset: Annotated[int, typer.Option("--opset", help="ONNX operator set.")] = 20,
     batch_min: Annotated[int | None, typer.Option("--batch-min", help="Least batch of the engine.")] = None,
     batch_opt: Annotated[int | None, typer.Option("--batch-opt", help="Batch the engine is tuned to.")] = None,

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cmgan import __version__
-from cmgan.cli import bench, evaluate, export, inpaint, masks, models, train
+from cmgan.cli import bench, completion, evaluate, export, inpaint, masks, models, train
 from cmgan.cli.render import Terminal, terminal
 from cmgan.errors import CmganError, SystemRefusal, UsageError, clipped
 
@@ -25,7 +25,8 @@ app = typer.Typer(
     help="Fill holes in photographs with CM-GAN, and export it to engines that provably paint the same picture.",
     epilog="Exit codes: 0 done, 2 usage, 3 picture or mask, 4 model or engine, 5 something missing here, 6 refused by "
     "the system, 7 numbers wrong, 8 some items failed, 9 a deadline passed, 10 budget missed, 130 interrupted.",
-    no_args_is_help=False,
+    add_completion=False,  # its own option takes the name of the shell
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -47,6 +48,15 @@ def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is chosen and done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_completion: Annotated[
+        completion.Shell | None,
+        typer.Option(
+            "--show-completion",
+            callback=completion.print_script,
+            is_eager=True,
+            help="Print what makes TAB complete in this shell: source <(cmgan --show-completion bash)",
+        ),
+    ] = None,
 ) -> None:
     """Options of every command."""
     terminal.configure(verbose=verbose, quiet=quiet)
@@ -62,7 +72,7 @@ def run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow remarks is in our own refusals and warnings
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    ordered = _global_options_first(arguments)
+    ordered = _global_options_first(completion.with_shell(arguments))
     try:
         try:
             return _call(ordered)
@@ -85,10 +95,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _call(arguments: list[str]) -> int:
-    if not arguments:
-        raise UsageError("usage", "no command was given; cmgan --help lists them")
+    if completion.asked():
+        return completion.answer(app)
     try:
-        outcome = typer.main.get_command(app)(arguments, prog_name="cmgan", standalone_mode=False)
+        outcome = typer.main.get_command(app)(arguments or ["--help"], prog_name="cmgan", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except typer.Abort:
         raise KeyboardInterrupt from None

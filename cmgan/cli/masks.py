@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,7 +26,8 @@ def masks(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many masks.")],
     res: Annotated[int, typer.Option("--res", min=16, max=4096, help="Their side in pixels.")] = 512,
     kind: Annotated[
-        str, typer.Option("--kind", help="object-aware, free-form, rectangles, thin, medium or thick.")
+        Literal["object-aware", "free-form", "rectangles", "thin", "medium", "thick"],
+        typer.Option("--kind", help="What is drawn."),
     ] = "object-aware",
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same masks.")] = 0,
     annotations: Annotated[

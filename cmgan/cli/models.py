@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmgan.cli.completion import models
 from cmgan.cli.options import Json, Overwrite
 from cmgan.cli.render import terminal, write_json
+from cmgan.config import PresetName
 from cmgan.errors import needs
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The model folder to write.")],
-    preset: Annotated[str, typer.Option("--preset", help="Its sizes; cmgan info lists the presets.")] = "small-512",
+    preset: Annotated[
+        PresetName, typer.Option("--preset", help="Its sizes; cmgan info lists the presets.")
+    ] = "small-512",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -62,7 +66,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="A state dictionary that torch.save wrote (.pt, .pth).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for the model's configuration.")],
-    preset: Annotated[str | None, typer.Option("--preset", help="Its sizes; else the preset that fits.")] = None,
+    preset: Annotated[PresetName | None, typer.Option("--preset", help="Its sizes; else the preset that fits.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model folder of a PyTorch state dictionary, without running what the file might contain."""
@@ -80,7 +84,9 @@ def convert(
 
 
 def info(
-    model: Annotated[str | None, typer.Argument(help="A preset, a model folder or an exported file.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A preset, a model folder or an exported file.", autocompletion=models)
+    ] = None,
     json: Json = None,
 ) -> None:
     """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from cmgan.cli.completion import models
 from cmgan.cli.render import terminal
+from cmgan.config import DEFAULT_MODEL
 
 Model = Annotated[
     str | None,
@@ -15,6 +17,8 @@ Model = Annotated[
         "-m",
         rich_help_panel="Engine",
         help="A bundled model, a preset (untrained weights), a model folder, or an exported file.",
+        autocompletion=models,
+        show_default=DEFAULT_MODEL,
     ),
 ]
 Resolution = Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -53,6 +55,21 @@ def test_presets_and_doctor(call):
     assert ending.code == 0 and "paper-512" in ending.out
     ending = call("doctor", "--json", "-")
     assert ending.code == 0 and "pip install 'cmgan[gpu]'" in ending.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help(call, arguments):
+    ending = call(*arguments)
+    assert ending.code == 0 and "inpaint" in ending.out and ending.err == ""
+
+
+def test_help_of_a_command(call):
+    assert call("inpaint", "-h").out == call("inpaint", "--help").out
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "cmgan", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"cmgan {cmgan.__version__}\n")
 
 
 def test_version(call):

@@ -24,14 +24,13 @@ without_gpu = pytest.mark.skipif(isinstance(gpu_here(), Gpu), reason="about mach
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "no command"),
         (["inpant"], "inpaint"),
         (["inpaint", "--foo"], "--foo"),
         (["inpaint"], "image"),
-        (["export", "-o", "out", "--format", "onx"], "did you mean onnx?"),
-        (["export", "-o", "out", "--format", "caffe"], "known are onnx"),
-        (["export", "-o", "out", "--precision", "int3"], "known are fp32"),
-        (["export", "-o", "out", "--fft", "dct"], "matmul, dft"),
+        (["export", "-o", "out", "--format", "onx"], "'onnx', 'trt'"),
+        (["export", "-o", "out", "--format", "tensorrt"], "'onnx', 'trt', 'trt-rtx'"),
+        (["export", "-o", "out", "--precision", "int3"], "'fp32', 'fp16'"),
+        (["export", "-o", "out", "--fft", "dct"], "'matmul', 'dft'"),
         (["export", "-o", "out", "--opset", "7"], "18 to"),
         (["export", "-o", "out", "--res", "300"], "64, 256, 512"),
         (["export", "-o", "out", "--res", "256", "--model", "tiny-64"], "64 x 64 only"),
