@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from dataclasses import field as dataclass_field
+from pathlib import Path
 from typing import Any, Literal
 
 from cmgan.errors import ModelError, UsageError, shown
+from cmgan.formats import model_in
+from cmgan.weights import bundled
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,15 @@ PRESET_OF_RESOLUTION = {512: "small-512", 256: "small-256", 64: "tiny-64"}
 
 
 def chosen_model(model: str | None, resolution: int | None) -> str:
-    """The model that is meant where one, both or neither of `--model` and `--res` is given.
+    """The model that is meant where one, both or neither of `--model` and `--res` is given: a name, or a path.
 
     Raises:
-        UsageError: no preset has that resolution, or the preset that was named has another.
+        UsageError: no preset has that resolution, or the preset that was named has another; those of `model_in`.
     """
     if model is not None:
         if model in PRESETS:
             check_resolution(resolution, PRESETS[model].resolution, model)
-        return model
+        return model if model in (*bundled(), *PRESETS) else str(model_in(Path(model)))
     if resolution is None:
         return DEFAULT_MODEL
     if resolution not in PRESET_OF_RESOLUTION:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cmgan.errors import UsageError
+from cmgan.errors import UsageError, shown
 
 # Options of an export that only some formats honour: field of its options -> flag.
 FLAGS = {
@@ -106,3 +106,21 @@ def format_of(name: str) -> Format:
 def format_of_file(path: Path) -> Format | None:
     """The format whose artefacts end as this path does."""
     return next((f for f in FORMATS.values() if path.name.endswith(f.suffix)), None)
+
+
+def model_in(path: Path) -> Path:
+    """The model that a folder stands for: of a training run its averaged weights, `ema`; of an export the one artefact
+    in it; else `path` itself, such as a model folder or a file.
+
+    Raises:
+        UsageError: several_artefacts.
+    """
+    if not path.is_dir() or (path / "manifest.json").exists():
+        return path
+    if (path / "ema" / "manifest.json").exists():
+        return path / "ema"
+    found = sorted(file for file in path.iterdir() if file.is_file() and format_of_file(file) is not None)
+    if len(found) > 1:
+        names = ", ".join(shown(file.name) for file in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise UsageError("several_artefacts", f"holds {len(found)} exported files: {names}; name one", file=path)
+    return found[0] if found else path

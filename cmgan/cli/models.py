@@ -90,9 +90,10 @@ def info(
     json: Json = None,
 ) -> None:
     """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""
-    from cmgan.config import PRESETS
+    from cmgan.config import PRESETS, chosen_model
     from cmgan.formats import format_of_file
 
+    model = model and chosen_model(model, None)
     if model is None:
         document: dict[str, Any] = {"presets": {name: config.to_dict() for name, config in PRESETS.items()}}
         _show_rows("preset", document["presets"])

@@ -16,7 +16,8 @@ Model = Annotated[
         "--model",
         "-m",
         rich_help_panel="Engine",
-        help="A bundled model, a preset (untrained weights), a model folder, or an exported file.",
+        help="A bundled model, a preset (untrained weights), an exported file, or the folder of a model, of a training "
+        "run or of one export.",
         autocompletion=models,
         show_default=DEFAULT_MODEL,
     ),

@@ -32,7 +32,7 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="SECTION.FIELD=VALUE...", help="Override the configuration.")
     ] = None,
-    config: Annotated[Path | None, _Option("--config", "-c", help="TOML file; --print-config shows one.")] = None,
+    config: Annotated[Path | None, _Option("--config", "-c", help="TOML file, by default that of the run.")] = None,
     output: Annotated[
         Path | None, _Option("--output", "-o", help="Run folder; a run that is there already goes on.")
     ] = None,
@@ -49,6 +49,9 @@ def train(
     with needs("training", "cmgan[train]"):
         from cmgan.train.config import load_config, to_toml
     limits = [f"run.max_minutes={max_minutes}"] * bool(max_minutes) + [f"run.max_steps={max_steps}"] * bool(max_steps)
+    own = output / "config.toml" if output and config is None else None
+    if own and own.exists():  # a run that is there goes on as it is, but for the limits of its last session
+        config, limits = own, ["run.max_minutes=0", "run.max_steps=0", *limits]
     settings = load_config(config, [*(overrides or ()), *limits])
     if print_config:
         terminal.say(to_toml(settings))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from cmgan.errors import MissingError, UsageError, needs, shown
+from cmgan.formats import model_in
 from cmgan.model.weights import LoadedModel, load_generator
 from cmgan.weights import bundled
 
@@ -16,8 +17,9 @@ def from_pretrained(name: str | Path, *, revision: str | None = None) -> LoadedM
     """The trained model of a name.
 
     Args:
-        name: a model that comes with the package, a model folder, or a hub's `OWNER/NAME`. Only the last reaches the
-            network, through huggingface_hub, which has its own settings (HF_HUB_OFFLINE=1 keeps to its cache).
+        name: a model that comes with the package, the folder of a model or of a training run, or a hub's `OWNER/NAME`.
+            Only the last reaches the network, through huggingface_hub, which has its own settings (HF_HUB_OFFLINE=1
+            keeps to its cache).
         revision: branch, tag or commit of a hub's repository.
 
     Raises:
@@ -29,7 +31,7 @@ def from_pretrained(name: str | Path, *, revision: str | None = None) -> LoadedM
         return load_generator(bundled()[str(name)])
     path = Path(name)
     if path.is_dir():
-        return load_generator(path)
+        return load_generator(model_in(path))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         known = ", ".join(bundled()) or "none comes with the package"
         message = f"is no model folder and no OWNER/NAME of a hub; bundled: {known}"

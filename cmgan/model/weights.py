@@ -24,6 +24,7 @@ from cmgan import __version__
 from cmgan.config import PRESETS, GeneratorConfig
 from cmgan.errors import ModelError, NumbersError, UsageError, about, logger, shown
 from cmgan.files import atomic_folder, read_model_file, read_start, refuse_wrong_kind, sha256
+from cmgan.formats import model_in
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
 from cmgan.weights import bundled
@@ -49,8 +50,8 @@ class LoadedModel:
 
 
 def resolve(model: str) -> LoadedModel:
-    """The model that a user named: one that comes with the package, a preset (seeded, untrained weights) or a folder.
-    A folder of such a name is `./NAME`.
+    """The model that a user named: one that comes with the package, a preset (seeded, untrained weights), a model
+    folder or that of a training run. A folder of such a name is `./NAME`.
 
     Raises:
         UsageError: it is neither.
@@ -59,7 +60,7 @@ def resolve(model: str) -> LoadedModel:
     if model in PRESETS:
         generator = seeded_generator(PRESETS[model])
         return LoadedModel(generator, False, SEEDED_LICENCE, weights_digest(generator))
-    path = bundled().get(model, Path(model))
+    path = bundled().get(model) or model_in(Path(model))
     if path.is_dir():
         return load_generator(path)
     if path.exists():

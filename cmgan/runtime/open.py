@@ -8,7 +8,7 @@ from pathlib import Path
 from cmgan.config import PRESETS
 from cmgan.errors import ModelError, UsageError, needs
 from cmgan.files import read_start, refuse_wrong_kind
-from cmgan.formats import FORMATS, format_of_file
+from cmgan.formats import FORMATS, format_of_file, model_in
 from cmgan.runtime.engine import Engine, EngineOptions
 from cmgan.runtime.file_engine import FileEngine
 from cmgan.weights import bundled
@@ -16,7 +16,7 @@ from cmgan.weights import bundled
 
 def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
     """The engine for what a user named: a model that comes with the package or an exported file; a preset
-    (untrained) or a model folder, which both need torch.
+    (untrained) or a model folder, which both need torch; the folder of a training run or of one export.
 
     Raises:
         UsageError: it is no preset and there is no such file or folder.
@@ -27,8 +27,11 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
     path = Path(model)
     if str(model) in bundled():
         return open_artefact(bundled()[str(model)] / "model.onnx", options)
-    if str(model) in PRESETS or path.is_dir():
+    if str(model) in PRESETS:
         return _eager(str(model), options)
+    path = model_in(path)
+    if path.is_dir():
+        return _eager(str(path), options)
     if format_of_file(path):
         return open_artefact(path, options)
     if path.exists():

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from cmgan.cli.main import run as run_command
-from cmgan.train.config import load_config
+from cmgan.train.config import load_config, to_toml
 from tests.train.runs import SETTINGS, digests, journal, small
 
 ROOT = Path(__file__).parents[2]
@@ -51,11 +52,20 @@ def whole(tmp_path_factory):
     return run
 
 
+def test_a_run_that_is_there_goes_on_with_its_own_configuration(capsys, tmp_path):
+    """But for the limits of its last session, which are over; what is given anew still counts."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").write_text(to_toml(load_config(None, [*SETTINGS, "loop.seed=7", "run.max_steps=3"])))
+    assert run_command(["train", "-o", str(run), "--print-config", "--max-minutes", "2"]) == 0
+    printed = tomllib.loads(capsys.readouterr().out)
+    assert printed["loop"]["seed"] == 7 and printed["loop"]["batch"] == small().loop.batch
+    assert printed["run"]["max_steps"] == 0 and printed["run"]["max_minutes"] == 2
+
+
 def test_the_configuration_is_printed_whole(capsys):
     assert run_command(["train", "--print-config", *SETTINGS, "--max-steps", "3"]) == 0
     printed = capsys.readouterr().out
-    import tomllib
-
     assert tomllib.loads(printed)["run"]["max_steps"] == 3
     assert tomllib.loads(printed)["loop"]["batch"] == small().loop.batch
 
