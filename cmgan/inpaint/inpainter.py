@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmgan.errors import UsageError, warn
+from cmgan.imaging.given import Given, given_hole, given_picture
 from cmgan.imaging.grey import without_colour
 from cmgan.imaging.morphology import dilated, feather
 from cmgan.inpaint.strategies import STRATEGIES, plan
 from cmgan.inpaint.tiles import paste_row, plan_tiles
 from cmgan.inpaint.windows import Window, cut, paste
 from cmgan.runtime.engine import Engine, EngineInfo
+from cmgan.runtime.open import open_engine
 
 _MAX_REACH = 1024  # pixels, of dilate and feather
 _OVERLAP = 64  # pixels
@@ -81,14 +84,19 @@ class LazyEngine:
 
 
 class Inpainter:
-    """Fills the holes of pictures of any size.
+    """Fills the holes of pictures of any size, with a model named as `open_engine` takes it, or an engine.
 
     It holds no state between calls: threads may share one as far as its engine may be shared. The engine is not
     touched (a `LazyEngine` not opened) while there is no hole to fill.
     """
 
-    def __init__(self, engine: Engine, options: InpaintOptions | None = None) -> None:
-        self.engine = engine
+    def __init__(self, model: str | os.PathLike[str] | Engine, options: InpaintOptions | None = None) -> None:
+        if isinstance(model, (str, os.PathLike)):
+            model = open_engine(os.fspath(model))
+        if not callable(model):
+            kinds = "the name of a model, a path or an engine"
+            raise UsageError("model_type", f"model is a {type(model).__name__}; {kinds} is needed")
+        self.engine: Engine = model
         self.options = options or InpaintOptions()
 
     def close(self) -> None:
@@ -101,31 +109,31 @@ class Inpainter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray:
+    def __call__(self, image: Given, mask: Given, seed: int = 0) -> np.ndarray:
         """Fill the hole of one picture.
 
         Args:
-            image: uint8 (H, W, 3), RGB.
-            mask: bool (H, W), True in the hole; or uint8 (H, W), hole = value >= 128.
+            image: uint8 (H, W, 3), RGB; or a PIL image, a path, or the bytes or stream of a file.
+            mask: bool (H, W), True in the hole; or uint8 (H, W), hole = value >= 128; or as `image`.
             seed: 0 to 2**63 - 1. The same seed gives the same bytes; another one another picture.
 
         Returns:
             uint8 (H, W, 3), a new array. Outside the hole (after `dilate`) the input's own bytes; inside without
-            colour if nothing known has any.
+            colour if nothing known has any. `Image.fromarray` makes a PIL image of it.
 
         Raises:
-            UsageError: array (shapes or dtypes), seed, overlap (too large for the engine).
+            UsageError: array (shapes or dtypes), image_type, mask_type, seed, overlap (too large for the engine).
+            PictureError: a file cannot be used.
         """
-        image, hole = _checked(image, mask)
-        return self.paint(image, self.grown(hole), seed)
+        picture = given_picture(image)
+        return self.paint(picture.rgb, self.grown(given_hole(mask, picture)), seed)
 
     def grown(self, hole: np.ndarray) -> np.ndarray:
         """The hole that is painted: `hole`, bool (H, W), after `dilate`."""
         return dilated(hole, self.options.dilate)
 
     def paint(self, image: np.ndarray, hole: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Like a call, with the hole as it is to be painted: bool (H, W)."""
-        image, hole = _checked(image, hole)
+        """Like a call, for uint8 (H, W, 3) and the hole as it is to be painted: bool (H, W)."""
         check_seed(seed)
         if not hole.any():
             warn("mask_empty", "the mask has no hole: the picture stays as it is (a hole has values of 128 or more)")
@@ -172,13 +180,3 @@ def check_seed(seed: object) -> None:
     """Raise `UsageError` unless `seed` is a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise UsageError("seed", f"seed {str(seed)[:40]}; a whole number from 0 to 2**63 - 1 is needed")
-
-
-def _checked(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image and its hole as bool."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise UsageError("array", f"image is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
-    if mask.dtype not in (np.bool_, np.uint8) or mask.shape != image.shape[:2]:
-        needed = f"bool or uint8 {image.shape[:2]}"
-        raise UsageError("array", f"mask is {mask.dtype} {mask.shape}; {needed} is needed for this image")
-    return image, mask if mask.dtype == np.bool_ else mask >= 128

@@ -5,6 +5,7 @@ Commands, folders, benches and servers all come through here; none of them reads
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cmgan.errors import UsageError, collected_warnings
+from cmgan.imaging.given import Given, given_hole, given_picture
 from cmgan.imaging.limits import Limits
-from cmgan.imaging.mask import MaskOptions, alpha_mask, box_mask, check_hole, load_mask
-from cmgan.imaging.picture import Picture, load_picture
+from cmgan.imaging.mask import MaskOptions, alpha_mask, box_mask, check_hole
+from cmgan.imaging.picture import Picture
 from cmgan.imaging.save import save_picture
-from cmgan.imaging.source import Source, source_name
+from cmgan.imaging.source import source_name
 from cmgan.inpaint.inpainter import Inpainter, check_seed
 from cmgan.runtime.engine import Engine
 
@@ -53,14 +55,14 @@ class Job:
     """One picture and where its hole is: exactly one of `mask`, `boxes` and `alpha`.
 
     Attributes:
-        image: a path, `-` for standard input, the bytes of a file, a binary stream, or uint8 (H, W, 3) RGB.
+        image: a path, `-` for standard input, a file's bytes or stream, a PIL image, or uint8 (H, W, 3) RGB.
         mask: the same kinds; as an array bool (H, W), True in the hole, or uint8 (H, W), hole = value >= 128.
         boxes: holes as rectangles (x, y, width, height) in pixels.
         alpha: the hole is where the picture is transparent.
     """
 
-    image: Source | np.ndarray
-    mask: Source | np.ndarray | None = None
+    image: Given
+    mask: Given | None = None
     boxes: tuple[Box, ...] = ()
     alpha: bool = False
     options: JobOptions = field(default_factory=JobOptions)
@@ -138,9 +140,7 @@ def write(filled: Filled, target: Path | BinaryIO, *, quality: int = 95, format:
 
 
 def _picture(job: Job) -> Picture:
-    if isinstance(job.image, np.ndarray):
-        return Picture(job.image)
-    return load_picture(job.image, job.options.limits, keep_metadata=job.options.keep_metadata)
+    return given_picture(job.image, job.options.limits, keep_metadata=job.options.keep_metadata)
 
 
 def _hole(job: Job, picture: Picture) -> np.ndarray:
@@ -150,10 +150,8 @@ def _hole(job: Job, picture: Picture) -> np.ndarray:
         return alpha_mask(picture, options.mask, _name(job.image) or "picture")
     if job.boxes:
         return box_mask(job.boxes, picture)
-    if isinstance(job.mask, np.ndarray):
-        return job.mask if job.mask.dtype == np.bool_ else job.mask >= 128
     assert job.mask is not None
-    return load_mask(job.mask, picture, options.limits, options.mask)
+    return given_hole(job.mask, picture, options.limits, options.mask)
 
 
 def _painted(inpainter: Inpainter, picture: Picture, hole: np.ndarray, seed: int, *, concat: bool) -> Picture:
@@ -165,11 +163,11 @@ def _painted(inpainter: Inpainter, picture: Picture, hole: np.ndarray, seed: int
     return replace(after, rgb=np.concatenate([picture.rgb, after.rgb], 1), alpha=alpha)
 
 
-def _name(source: Source | np.ndarray | None) -> str | None:
-    return None if source is None or isinstance(source, np.ndarray) else source_name(source)
+def _name(source: Given | None) -> str | None:
+    return source_name(source) if isinstance(source, (str, os.PathLike)) else None
 
 
-def _refuse_same_file(image: Source | np.ndarray, mask: Source | np.ndarray | None) -> None:
+def _refuse_same_file(image: Given, mask: Given | None) -> None:
     names = _name(image), _name(mask)
     if None in names or "stdin" in names:
         return

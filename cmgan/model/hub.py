@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmgan.errors import MissingError, UsageError, needs, shown
 from cmgan.formats import model_in
-from cmgan.model.weights import LoadedModel, load_generator
 from cmgan.weights import bundled
+
+if TYPE_CHECKING:
+    from cmgan.model.weights import LoadedModel
 
 _FILES = ("config.json", "manifest.json", "*.safetensors")  # nothing else of a repository is fetched
 
@@ -25,8 +28,10 @@ def from_pretrained(name: str | Path, *, revision: str | None = None) -> LoadedM
     Raises:
         UsageError: there is no such model.
         ModelError: it is there and is no sound model.
-        MissingError: huggingface_hub is not installed, or the repository cannot be had.
+        MissingError: PyTorch or huggingface_hub is not installed, or the repository cannot be had.
     """
+    with needs("the PyTorch model", "cmgan[torch]"):
+        from cmgan.model.weights import load_generator
     if str(name) in bundled():
         return load_generator(bundled()[str(name)])
     path = Path(name)

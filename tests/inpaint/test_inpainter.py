@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cmgan.errors import UsageError
 from cmgan.inpaint.inpainter import Inpainter, InpaintOptions, LazyEngine, check_seed
@@ -236,6 +237,29 @@ class TestRefusals:
     def test_arrays(self, image, mask, what):
         with pytest.raises(UsageError, match=what):
             Inpainter(MeanEngine())(image, mask)
+
+
+class TestGiven:
+    def test_files_and_pil_images(self, tmp_path):
+        image, hole = photo(50, 40), box_hole((40, 50), (5, 5, 9, 9))
+        inpainter = Inpainter(MeanEngine())
+        expected = inpainter(image, hole, 3)
+        Image.fromarray(image).save(tmp_path / "image.png")
+        Image.fromarray(hole).save(tmp_path / "mask.png")
+        assert (inpainter(str(tmp_path / "image.png"), tmp_path / "mask.png", 3) == expected).all()
+        assert (inpainter(Image.fromarray(image), Image.fromarray(hole), 3) == expected).all()
+
+    def test_a_model_by_its_name(self):
+        pytest.importorskip("onnxruntime")
+        with Inpainter("photos-256") as inpainter:
+            assert inpainter.engine.info.name
+
+    def test_a_model_that_is_none(self):
+        with pytest.raises(UsageError, match="no model's name"):
+            Inpainter("no-such-model")
+        with pytest.raises(UsageError, match="model is a int; the name of a model, a path or an engine") as caught:
+            Inpainter(7)
+        assert caught.value.slug == "model_type"
 
 
 @ALL
