@@ -14,7 +14,7 @@ import typer
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
-from cmgan.errors import UsageError, warn
+from cmgan.errors import CmganError, UsageError, warn
 
 if TYPE_CHECKING:
     from cmgan.imaging.limits import Limits
@@ -180,7 +180,7 @@ class Target:
                 raise UsageError("samples", "standard output takes one picture; give -o FILE for several samples")
             return [None]
         path = Path(name)
-        if path.is_dir():
+        if path.is_dir() or name.endswith("/"):
             path /= "stdin.inpainted.png" if image == "-" else own
         output_format(path)
         return [path] if samples == 1 else [path.with_stem(f"{path.stem}-{i + 1}") for i in range(samples)]
@@ -247,20 +247,26 @@ def _folder(
     items = pair(folders.images, folders.masks, folders.output, recursive=folders.recursive, formats=formats)
     items = shard(items, share)
     working = FolderOptions(job, target.quality, skip_existing, fail_fast)
+    work = inpaint_items(inpainter, items, working, overwrite=target.overwrite)
     results: list[ItemResult] = []
     try:
         with terminal.progress("inpainting", len(items)) as step:
-            for result in inpaint_items(inpainter, items, working, overwrite=target.overwrite):
+            for result in work:
                 results.append(result)
                 step(result.item.image.name)
     except KeyboardInterrupt:
-        terminal.error(f"cmgan: {len(results)} of {len(items)} pictures are finished; --skip-existing does the rest")
+        terminal.error(f"cmgan: {len(results)} of {len(items)} pairs are finished; --skip-existing does the rest")
         raise
+    except CmganError as error:
+        results.append(ItemResult(items[len(results)], "failed", error=error))
+        raise
+    finally:  # whatever ended the work: what has become of each pair
+        results += [ItemResult(item, "waiting") for item in items[len(results) :]]
+        counts = {kind: sum(r.status == kind for r in results) for kind in ("done", "skipped", "failed", "waiting")}
+        facts = [result.facts() for result in results]
+        write_json(target.json, {"output": str(folders.output), **counts, "seed": job.seed, "results": facts})
     _warn_if_untrained(inpainter.engine)
-    counts = {kind: sum(r.status == kind for r in results) for kind in ("done", "skipped", "failed")}
     terminal.say(f"{folders.output}: {counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
-    facts = [result.facts() for result in results]
-    write_json(target.json, {"output": str(folders.output), **counts, "seed": job.seed, "results": facts})
     check_results(results)
 
 

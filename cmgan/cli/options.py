@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from cmgan.cli.completion import models
 from cmgan.cli.render import terminal
 from cmgan.config import DEFAULT_MODEL
+from cmgan.errors import UsageError
 
 Model = Annotated[
     str | None,
@@ -36,9 +38,11 @@ Threads = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel="Output", help="Replace what is there.")]
 
 
-def _keep_stdout_for_json(target: str | None) -> str | None:
+def _checked_json(target: str | None) -> str | None:
     if target == "-":
         terminal.results_to_stderr()
+    elif target and not Path(target).parent.is_dir():  # said before the work, not after it
+        raise UsageError("output_folder", "its folder does not exist; make it first", file=target)
     return target
 
 
@@ -46,7 +50,7 @@ Json = Annotated[
     str | None,
     typer.Option(
         "--json",
-        callback=_keep_stdout_for_json,
+        callback=_checked_json,
         rich_help_panel="Output",
         help="Write the result as JSON to this file; - is stdout.",
     ),

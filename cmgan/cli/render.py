@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmgan.errors import UsageError, clipped
+from cmgan.errors import clipped
 from cmgan.files import write_atomically
 
 if TYPE_CHECKING:
@@ -111,8 +111,6 @@ def write_json(target: str | None, document: dict[str, Any]) -> None:
     text = json.dumps({"schema": 1, **document}, indent=2, default=str) + "\n"
     if target == "-":
         sys.stdout.write(text)
-    elif not Path(target).parent.is_dir():
-        raise UsageError("output_folder", "its folder does not exist; make it first", file=target)
     else:
         write_atomically(Path(target), text.encode())
 

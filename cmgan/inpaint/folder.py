@@ -49,7 +49,8 @@ class FolderOptions:
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What became of an item: done (with the share that was hole), skipped or failed (with the `error`)."""
+    """What became of an item: done (with the share that was hole), skipped, failed (with the `error`), or waiting where
+    the work ended before it."""
 
     item: Item
     status: str
@@ -73,10 +74,13 @@ def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: I
     those of other kinds are ignored.
 
     Raises:
-        UsageError: not_a_folder; no_pictures; unpaired, naming a picture without a mask or a mask without a picture;
-            output_clash, two results of one name.
+        UsageError: not_a_folder; same_folder, results among pictures or masks; no_pictures; unpaired, naming a picture
+            without a mask or a mask without a picture; output_clash, two results of one name.
     """
     extensions = {extension for extension, kind in _EXTENSIONS.items() if kind in set(formats)}
+    if output.resolve() in (images.resolve(), masks.resolve()):
+        message = "results would lie among the pictures or masks; name another folder with -o"
+        raise UsageError("same_folder", message, file=output)
     same = masks.resolve() == images.resolve()
     pictures = _files(images, {output, *([] if same else [masks])}, extensions, recursive)
     if not masks.is_dir():

@@ -157,12 +157,72 @@ def test_a_folder_with_bad_pictures_is_finished_and_exits_8(call, photo, mask, t
     for i in range(4):
         (pictures / f"{i}.png").write_bytes(photo.read_bytes())
     (pictures / "bad.png").write_bytes(photo.read_bytes()[:400])
-    command = ["inpaint", pictures, mask, "-o", tmp_path / "out", "--model", tiny_artefact]
+    report = tmp_path / "report.json"
+    command = ["inpaint", pictures, mask, "-o", tmp_path / "out", "--model", tiny_artefact, "--json", report]
     ending = call(*command)
     assert ending.code == 8 and "bad.png" in ending.err and "image_truncated" in ending.err
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
+    document = json.loads(report.read_text())
+    assert (document["done"], document["failed"]) == (4, 1)
+    for entry in document["results"]:
+        assert Path(entry["image"]).parent == pictures and entry["seconds"] >= 0
+        bad = entry["image"].endswith("bad.png")
+        assert (entry["status"], entry.get("error")) == (("failed", "image_truncated") if bad else ("done", None))
+        assert Path(entry["output"]).exists() != bad
     ending = call(*command, "--skip-existing", "--fail-fast")
     assert ending.code == 3 and ending.slug == "image_truncated"
+    statuses = [entry["status"] for entry in json.loads(report.read_text())["results"]]
+    assert statuses == ["skipped"] * 4 + ["failed"]
+
+
+def test_fail_fast_leaves_the_rest_waiting(call, photo, mask, tiny_artefact, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a", "b", "c"):
+        (pictures / f"{name}.png").write_bytes(photo.read_bytes()[: 400 if name == "b" else None])
+    report = tmp_path / "report.json"
+    command = ["inpaint", pictures, mask, "-o", tmp_path / "out", "--model", tiny_artefact, "--json", report]
+    assert call(*command, "--fail-fast").code == 3
+    statuses = [entry["status"] for entry in json.loads(report.read_text())["results"]]
+    assert statuses == ["done", "failed", "waiting"]
+
+
+def test_results_among_the_pictures_are_refused(refused, photo, mask, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    photo.rename(tmp_path / "pictures" / "photo.jpg")
+    for output in (tmp_path / "pictures", tmp_path / "pictures/../pictures"):
+        assert refused(2, "inpaint", tmp_path / "pictures", mask, "-o", output).slug == "same_folder"
+
+
+def test_a_folder_for_one_picture(call, refused, photo, mask, tiny_artefact, tmp_path):
+    assert "does not exist" in refused(2, "inpaint", photo, mask, "-o", f"{tmp_path}/missing/").err
+    (tmp_path / "out").mkdir()
+    assert call("inpaint", photo, mask, "-o", tmp_path / "out", "--model", tiny_artefact).code == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["photo.inpainted.png"]
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(refused, photo, mask, tmp_path):
+    assert refused(2, "inpaint", photo, mask, "--json", tmp_path / "missing/r.json").slug == "output_folder"
+
+
+def test_an_interrupted_folder_says_how_far_it_is(photo, mask, tiny_artefact, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(400):
+        (pictures / f"{number:03}.png").write_bytes(photo.read_bytes())
+    report = tmp_path / "report.json"
+    command = [sys.executable, REPOSITORY / "cli.py", "inpaint", pictures, mask, "-o", tmp_path / "out"]
+    started = subprocess.Popen(
+        [*command, "--model", tiny_artefact, "--json", report], stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 120
+    while not (tmp_path / "out/001.png").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == 130 and "of 400 pairs are finished; --skip-existing does the rest" in err
+    document = json.loads(report.read_text())
+    assert document["done"] >= 1 and document["done"] + document["waiting"] == len(document["results"]) == 400
 
 
 def test_interrupted_while_working(photo, mask, tmp_path):
