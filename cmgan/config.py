@@ -14,6 +14,9 @@ from cmgan.formats import model_in
 from cmgan.weights import bundled
 
 
+FILLS = ("pyramid", "none")
+
+
 @dataclass(frozen=True)
 class GeneratorConfig:
     """Every number that shapes the generator. The network works at `resolution` x `resolution` only."""
@@ -26,6 +29,7 @@ class GeneratorConfig:
     w_dim: int  # each half of the global code g = [s; w]
     mapping_layers: int  # fully connected layers from z to w
     attention_resolution: int  # attention at this scale and below
+    fill: str  # "pyramid": the known pixels at every scale, see `cmgan.model.functional.known_pyramid`; "none": the paper
 
     def __post_init__(self) -> None:
         if not 16 <= self.resolution <= 4096 or self.resolution & (self.resolution - 1):
@@ -33,6 +37,8 @@ class GeneratorConfig:
         for field in ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers"):
             if not 1 <= getattr(self, field) <= 65536:
                 raise UsageError("config", f"{field} {getattr(self, field)}: a number from 1 to 65536 is needed")
+        if self.fill not in FILLS:
+            raise UsageError("config", f"fill {self.fill!r}: one of {', '.join(FILLS)} is needed")
         if self.channels(self.resolution) < 4:
             seen = f"{self.channels(self.resolution)} channels at scale {self.resolution}"
             raise UsageError("config", f"{seen}: Fourier convolutions need at least 4, to split them in halves twice")
@@ -52,7 +58,7 @@ class GeneratorConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """The inverse of `to_dict`; an unknown, missing, mistyped or impossible field raises `ModelError`."""
-        wanted = {f.name: (str if f.name == "name" else int) for f in fields(cls)}
+        wanted = {f.name: {"str": str, "int": int}[str(f.type)] for f in fields(cls)}
         if set(values) != set(wanted):
             odd = ", ".join(sorted(set(values) ^ set(wanted)))
             raise ModelError("config", f"the model configuration has unknown or missing fields: {odd}")
@@ -65,8 +71,10 @@ class GeneratorConfig:
             raise ModelError("config", f"the model configuration has {error.message}") from error
 
 
-def _preset(name: str, resolution: int, base: int, top: int, z: int, attention: int) -> GeneratorConfig:
-    return GeneratorConfig(name, resolution, base, top, z, z, 4, attention)
+def _preset(
+    name: str, resolution: int, base: int, top: int, z: int, attention: int, fill: str = "pyramid"
+) -> GeneratorConfig:
+    return GeneratorConfig(name, resolution, base, top, z, z, 4, attention, fill)
 
 
 PresetName = Literal["paper-512", "paper-256", "small-512", "small-256", "mini-256", "tiny-64"]
@@ -74,8 +82,8 @@ PRESETS: dict[str, GeneratorConfig] = {
     config.name: config
     for config in (
         #                     R    base   max    z  attention at and below
-        _preset("paper-512", 512, 32768, 512, 512, 32),
-        _preset("paper-256", 256, 32768, 512, 512, 32),
+        _preset("paper-512", 512, 32768, 512, 512, 32, "none"),
+        _preset("paper-256", 256, 32768, 512, 512, 32, "none"),
         _preset("small-512", 512, 8192, 128, 512, 32),
         _preset("small-256", 256, 8192, 128, 512, 32),
         _preset("mini-256", 256, 4096, 64, 256, 32),

@@ -10,13 +10,13 @@ TINY = PRESETS["tiny-64"]
 
 def test_presets_are_the_published_table():
     rows = {
-        # R, base, max, z, w, mapping layers, attention at and below
-        "paper-512": (512, 32768, 512, 512, 512, 4, 32),
-        "paper-256": (256, 32768, 512, 512, 512, 4, 32),
-        "small-512": (512, 8192, 128, 512, 512, 4, 32),
-        "small-256": (256, 8192, 128, 512, 512, 4, 32),
-        "mini-256": (256, 4096, 64, 256, 256, 4, 32),
-        "tiny-64": (64, 1024, 32, 64, 64, 4, 16),
+        # R, base, max, z, w, mapping layers, attention at and below, fill
+        "paper-512": (512, 32768, 512, 512, 512, 4, 32, "none"),
+        "paper-256": (256, 32768, 512, 512, 512, 4, 32, "none"),
+        "small-512": (512, 8192, 128, 512, 512, 4, 32, "pyramid"),
+        "small-256": (256, 8192, 128, 512, 512, 4, 32, "pyramid"),
+        "mini-256": (256, 4096, 64, 256, 256, 4, 32, "pyramid"),
+        "tiny-64": (64, 1024, 32, 64, 64, 4, 16, "pyramid"),
     }
     assert {name: dataclasses.astuple(config) for name, config in PRESETS.items()} == {
         name: (name, *row) for name, row in rows.items()
@@ -45,6 +45,7 @@ def test_round_trip():
         ({"resolution": True}, "field resolution is True; int is needed"),
         ({"z_dim": 64.0}, "field z_dim is 64.0; int is needed"),
         ({"name": 3}, "field name is 3; str is needed"),
+        ({"fill": "harmonic"}, "fill 'harmonic': one of pyramid, none is needed"),
         ({"extra": 1}, "unknown or missing fields: extra"),
         ({"resolution": 96}, "resolution 96: a power of two from 16 to 4096"),
         ({"resolution": 8}, "resolution 8: a power of two"),

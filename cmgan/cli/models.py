@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,11 @@ cmgan info out/model.onnx
 cmgan info out/model.xml --json layers.json"""
 
 
+Fill = Annotated[
+    str | None, typer.Option("--fill", help="pyramid: the known pixels at every scale; none; else the preset's.")
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command(epilog=_INIT_EXAMPLES)(init)
     app.command(epilog=_CONVERT_EXAMPLES)(convert)
@@ -47,6 +53,7 @@ def init(
         PresetName, typer.Option("--preset", help="Its sizes; cmgan info lists the presets.")
     ] = "small-512",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights.")] = 0,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model folder with seeded, untrained weights."""
@@ -54,6 +61,7 @@ def init(
     from cmgan.files import check_target
 
     config = preset_of(preset)
+    config = replace(config, fill=fill or config.fill)
     check_target(folder, overwrite=overwrite)
     weights, initialise = _model_modules()
     generator = initialise.seeded_generator(config, seed)
@@ -67,6 +75,7 @@ def convert(
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for the model's configuration.")],
     preset: Annotated[PresetName | None, typer.Option("--preset", help="Its sizes; else the preset that fits.")] = None,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model folder of a PyTorch state dictionary, without running what the file might contain."""
@@ -77,7 +86,7 @@ def convert(
     weights, _ = _model_modules()
     from cmgan.model.convert import read_state_dict
 
-    generator = read_state_dict(source, preset_of(preset) if preset else None)
+    generator = read_state_dict(source, preset_of(preset) if preset else None, fill)
     weights.save_generator(generator, output, trained=True, licence=licence, overwrite=overwrite)
     terminal.say(f"{output}: {generator.config.name}, weights of {source}")
     terminal.say(f"next: cmgan export --format onnx --model {output} -o out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ _LIMIT = 2**32  # bytes of the file, and of what is packed into it
 _USUAL = ("g_ema", "generator_ema", "ema", "generator", "state_dict", "model", "params_ema", "params")
 
 
-def read_state_dict(path: Path, config: GeneratorConfig | None = None) -> Generator:
+def read_state_dict(path: Path, config: GeneratorConfig | None = None, fill: str | None = None) -> Generator:
     """The generator whose weights a `.pt` file holds: a state dictionary, or one under a usual name such as `g_ema`.
 
     Args:
         path: what `torch.save` wrote; the file is read once.
         config: of the generator; None takes the preset whose names and shapes fit.
+        fill: overrides that of the configuration, which no weight tells.
 
     Raises:
         ModelError: it is no such file, holds anything besides tensors and plain containers, or fits no preset.
@@ -36,7 +38,7 @@ def read_state_dict(path: Path, config: GeneratorConfig | None = None) -> Genera
     shapes = {name: list(tensor.shape) for name, tensor in state.items()}
     for candidate in candidates:
         with torch.device("meta"):
-            generator = Generator(candidate)
+            generator = Generator(replace(candidate, fill=fill or candidate.fill))
         wanted = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
         if wanted == shapes:
             break

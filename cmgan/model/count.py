@@ -14,7 +14,7 @@ from cmgan.model.functional import ACTIVATION_SPACE
 from cmgan.model.generator import Generator
 
 # The modules of every part; the generator itself asks modulated layers (first, second) for their styles. What remains
-# makes the pictures: to-RGB and the upsampling of the skips.
+# makes the pictures: to-RGB, the upsampling of the skips and that of the fill.
 _MODULES = {
     "encoder": r"encoder",
     "codes": r"style|mapping",
@@ -43,7 +43,8 @@ def count(config: GeneratorConfig) -> dict[str, Cost]:
         generator = Generator(config)
         image = torch.empty(1, 3, config.resolution, config.resolution)
         z = torch.empty(1, config.z_dim)
-    generator.ops = replace(ACTIVATION_SPACE, rfft2=_rfft2_products, irfft2=_irfft2_products)
+    ops = replace(ACTIVATION_SPACE, enlarge=ACTIVATION_SPACE.upsample)  # the same filter, as a convolution
+    generator.ops = replace(ops, rfft2=_rfft2_products, irfft2=_irfft2_products)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         generator(image, image[:, :1], z)
     flops = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}

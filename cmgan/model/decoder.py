@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cmgan.model.functional import Modulated, Ops, activate, attend, known_at
+from cmgan.model.functional import Level, Modulated, Ops, activate, attend, known_at
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise, scaled
 
 # What each modulated layer is given for the code in use.
@@ -102,7 +102,14 @@ class Cascade(nn.Module):
             f_s = self.attention(f_s, known_at(mask, f_s.shape[2]))
         return f_g, f_s
 
-    def paint(self, rgb: Tensor | None, f_s: Tensor, given: Given, ops: Ops) -> Tensor:
-        """Skip connection (StyleGAN2, figure 7b): the coarser picture upsampled, plus this scale's (N, 3, H', H')."""
+    def paint(self, rgb: Tensor | None, f_s: Tensor, given: Given, ops: Ops, level: Level | None = None) -> Tensor:
+        """Skip connection (StyleGAN2, figure 7b): the coarser picture upsampled, plus this scale's (N, 3, H', H').
+
+        With a level of the known pyramid, cells that have known pixels take their average instead.
+        """
         here = ops.to_rgb(f_s, *given[self.rgb])
+        if level is not None:
+            assert rgb is not None
+            average, known = level
+            return torch.where(known, average, ops.enlarge(rgb) + here)
         return here if rgb is None else ops.upsample(rgb) + here

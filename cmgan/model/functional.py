@@ -249,7 +249,7 @@ def irfft2(x: Tensor) -> Tensor:
     return torch.fft.irfft2(torch.complex(real, imaginary), s=(side, side), norm="ortho").to(x.dtype)
 
 
-# -- mask and output -------------------------------------------------------------------------------------------------
+# -- mask and attention ----------------------------------------------------------------------------------------------
 
 
 def known_at(mask: Tensor, scale: int) -> Tensor:
@@ -272,6 +272,52 @@ def attend(q: Tensor, k: Tensor, v: Tensor, known: Tensor) -> Tensor:
     return logits.softmax(2) @ v
 
 
+# -- known pyramid (this project's addition) -------------------------------------------------------------------------
+
+# The known pixels at one scale: their averages (N, 3, r, r), 0 where there are none, and where there are some
+# (N, 1, r, r), bool.
+Level = tuple[Tensor, Tensor]
+
+
+def known_pyramid(image: Tensor, mask: Tensor) -> list[Level]:
+    """The known pixels at the sides 1, 2, 4 ... R. A cell is the average of those of the four cells below it that have
+    any known pixel, however many.
+
+    Args:
+        image: (N, 3, R, R); what it holds in the hole is not looked at. mask: (N, 1, R, R), 1 in the hole.
+    """
+    known = mask <= 0.5
+    average = image.masked_fill(~known, 0)
+    levels = [(average, known)]
+    while average.shape[2] > 1:
+        share = F.avg_pool2d(known.to(average.dtype), 2)  # a multiple of 1/4, exact in every precision
+        known = share > 0
+        average = F.avg_pool2d(average, 2) / share.clamp_min(0.25)  # 0 / 0.25 where nothing is known
+        levels.append((average, known))
+    return levels[::-1]
+
+
+def fill(levels: list[Level], enlarge: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Push-pull (Gortler et al. 1996): cells without a known pixel take the next coarser scale, enlarged.
+
+    Returns:
+        The filled pictures (N, 3, r, r) of the sides 1, 2, 4 ... R; grey where nothing at all is known.
+    """
+    filled = [levels[0][0]]
+    for average, known in levels[1:]:
+        filled.append(torch.where(known, average, enlarge(filled[-1])))
+    return filled
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 2H, 2W): what `upsample` is but at the border, where pixels outside count as the nearest
+    inside, not as 0: a fill must not fade."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+# -- output ----------------------------------------------------------------------------------------------------------
+
+
 def composite(raw: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     """The picture: `raw` clamped to [-1, 1] in the hole (mask 1), the input's own pixels elsewhere.
 
@@ -292,6 +338,7 @@ class Ops:
     spatial_layers: Callable[..., Tensor] = spatial_layers
     to_rgb: Callable[..., Tensor] = to_rgb
     upsample: Callable[[Tensor], Tensor] = upsample
+    enlarge: Callable[[Tensor], Tensor] = enlarge
     filter_before_halving: Callable[[Tensor], Tensor] = filter_before_halving
     rfft2: Callable[[Tensor], Tensor] = rfft2
     irfft2: Callable[[Tensor], Tensor] = irfft2

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cmgan.config import GeneratorConfig
 from cmgan.model.decoder import Cascade
 from cmgan.model.encoder import Encoder
-from cmgan.model.functional import ACTIVATION_SPACE, Ops, composite
+from cmgan.model.functional import ACTIVATION_SPACE, Level, Ops, composite, fill, known_pyramid
 from cmgan.model.layers import FullyConnected, Mapping, ModulatedWeight, normalise_second_moment
 
 
@@ -59,6 +59,14 @@ class Generator(nn.Module):
         Returns:
             (N, 3, R, R).
         """
+        rgb: Tensor | None = None
+        levels: list[Level] | list[None] = [None] * len(self.cascades)
+        if self.config.fill == "pyramid":
+            pyramid = known_pyramid(image, mask)
+            filled = fill(pyramid, self.ops.enlarge)
+            image, rgb, levels = filled[-1], filled[1], pyramid[2:]  # the picture to paint on begins at the side of 2
+        else:
+            image = image.masked_fill(mask > 0.5, 0)
         features = self.encoder(image, mask, self.ops)
         s = normalise_second_moment(self.style(features[0].flatten(1)))
         g = torch.cat([s, self.mapping(z)], 1)
@@ -66,11 +74,10 @@ class Generator(nn.Module):
         f_s = self.start_spatial(s).unflatten(1, (-1, 4, 4))
         layers = self.modulated
         given = dict(zip(layers, self.ops.modulate(layers, g), strict=True))
-        rgb: Tensor | None = None
-        for cascade, f_e in zip(self.cascades, features, strict=True):
+        for cascade, f_e, level in zip(self.cascades, features, levels, strict=True):
             assert isinstance(cascade, Cascade)
             f_g, f_s = cascade(f_g, f_s, f_e, g, given, mask, self.ops, random_noise)
-            rgb = cascade.paint(rgb, f_s, given, self.ops)
+            rgb = cascade.paint(rgb, f_s, given, self.ops, level)
         assert rgb is not None
         return rgb
 

@@ -10,6 +10,7 @@ import torch
 
 from cmgan.config import GeneratorConfig
 from cmgan.model.decoder import MaskedAttention
+from cmgan.model.functional import enlarge, fill, known_pyramid
 from cmgan.model.generator import Generator
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise
 
@@ -49,16 +50,19 @@ def _draw(module: torch.nn.Module) -> None:
 
 
 def _scale_rgb(generator: Generator) -> None:
-    """Scale to-RGB, in which the output is linear, to the deviation wanted on one picture and two draws of z.
+    """Scale to-RGB to the deviation wanted of what it adds to the hole, on one picture and two draws of z.
 
-    The factor keeps two digits, so that rounding differences between machines do not change the weights.
+    What it adds is linear in it. Without a known pyramid it paints the whole picture, which counts then. The factor keeps two digits, so that rounding differences between machines do not change the weights.
     """
     size, z_dim = generator.config.resolution, generator.config.z_dim
     ramp = torch.linspace(-1, 1, size)
     image = torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size), ramp.outer(ramp)])[None]
     mask = (image[:, :1].abs() < 0.5).float() * (image[:, 1:2].abs() < 0.5)
-    deviation = generator(image.expand(2, -1, -1, -1), mask.expand(2, -1, -1, -1), torch.randn(2, z_dim)).std().item()
-    factor = float(f"{RGB_DEVIATION / deviation:.1e}")
+    raw = generator(image.expand(2, -1, -1, -1), mask.expand(2, -1, -1, -1), torch.randn(2, z_dim))
+    if generator.config.fill == "pyramid":
+        filled = fill(known_pyramid(image, mask), enlarge)[-1]
+        raw = (raw - filled)[(mask > 0.5).expand_as(raw)]
+    factor = float(f"{RGB_DEVIATION / raw.std().item():.1e}")
     for name, parameter in generator.named_parameters():
         if ".rgb." in name and ".affine." not in name:
             parameter.mul_(factor)

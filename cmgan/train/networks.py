@@ -20,7 +20,9 @@ from cmgan.model.generator import Generator
 from cmgan.model.weights import load_generator
 from cmgan.train.config import OptimiserSection, TrainConfig
 
-_FIRST_RGB = 0.1  # what to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1]
+# What to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1], and the known pyramid
+# is a picture already.
+_FIRST_RGB = {"none": 0.1, "pyramid": 0.02}
 
 Tensors = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -98,7 +100,7 @@ def _generator(config: TrainConfig) -> Generator:
         generator = Generator(preset)
         for module in generator.modules():
             if isinstance(module, Cascade):
-                module.rgb.weight.data.mul_(_FIRST_RGB)
+                module.rgb.weight.data.mul_(_FIRST_RGB[preset.fill])
         return generator
     generator = load_generator(Path(config.model.start)).generator
     if generator.config != preset:

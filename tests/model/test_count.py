@@ -47,7 +47,8 @@ def test_flops_by_hand():
     assert costs["attention"].flops == attention
 
     rgb = sum(conv(r, c(r), 3, 1) + 2 * code * c(r) for r in TINY.scales)
-    rgb += sum(conv(r // 2, 3, 1, 4) for r in TINY.scales[1:])  # the picture so far, zero-inserted, through the FIR
+    rgb += sum(conv(r, 3, 1, 4) for r in (1, 2, 4, 8, 16, 32))  # the fill, zero-inserted, through the FIR
+    rgb += sum(conv(r, 3, 1, 4) for r in (2, 4, 8, 16, 32))  # the picture so far, which starts at the side of 2
     assert costs["rgb"].flops == rgb
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from cmgan.model import functional as ops
+from tests.model.push_pull import push_pull
 from tests.tolerances import tolerance
 
 CLOSE = tolerance("float64")
@@ -247,6 +248,54 @@ def test_attention_with_nothing_known_is_attention_with_everything_known():
     """To the last bit: a shift of all logits by -1e4 would cost float32 its last three digits."""
     q, k, v = (torch.randn(1, 8, 4) for _ in range(3))
     assert ops.attend(q, k, v, torch.zeros(1, 1, 8)).equal(ops.attend(q, k, v, torch.ones(1, 1, 8)))
+
+
+def masks(side: int) -> torch.Tensor:
+    """(6, 1, side, side), float64: ragged, a block at the border, one known pixel, one missing, everything, nothing."""
+    mask = torch.zeros(6, 1, side, side, dtype=torch.float64)
+    mask[0] = torch.rand(1, side, side) < 0.6
+    mask[1, :, side // 4 :, : side // 2] = 1
+    mask[2] = 1
+    mask[2, :, 3, side - 1] = 0
+    mask[3, :, 0, 0] = 1
+    mask[4] = 1
+    return mask
+
+
+@pytest.mark.parametrize("side", [4, 32])
+def test_the_fill_is_push_pull(side):
+    image, mask = randn(6, 3, side, side), masks(side)
+    filled = ops.fill(ops.known_pyramid(image, mask), ops.enlarge)
+    assert [picture.shape[2] for picture in filled] == [1 << i for i in range(side.bit_length())]
+    literal = [push_pull(picture, hole) for picture, hole in zip(image.numpy(), mask.numpy()[:, 0] == 1, strict=True)]
+    close(filled[-1], torch.from_numpy(np.stack(literal)))
+    assert torch.where(mask == 1, image, filled[-1]).equal(image)
+
+
+def test_a_flat_picture_is_filled_flat_up_to_its_border():
+    image, mask = torch.full((6, 3, 16, 16), 0.7, dtype=torch.float64), masks(16)
+    filled = ops.fill(ops.known_pyramid(image, mask), ops.enlarge)[-1]
+    assert filled[4].eq(0).all()  # nothing known
+    close(filled[[0, 1, 2, 3, 5]], image[:5])
+
+
+def test_the_pyramid_of_half_precision_is_that_of_float32():
+    """Shares are multiples of 1/4; what lies in the hole, even infinity, is never divided or multiplied."""
+    mask = masks(64)
+    image = torch.where(mask == 1, math.inf, torch.rand(6, 3, 64, 64).double() * 2 - 1)
+    for dtype in (torch.float16, torch.bfloat16):
+        exact = ops.known_pyramid(image.to(dtype).float(), mask.float())
+        for (average, known), (wanted, positions) in zip(
+            ops.known_pyramid(image.to(dtype), mask.to(dtype)), exact, strict=True
+        ):
+            assert average.dtype == dtype and known.equal(positions)
+            limit = 8 * torch.finfo(dtype).eps  # a rounding or two a level, six levels, values up to one
+            assert (average.float() - wanted).abs().max().item() <= limit
+
+
+def test_enlarging_is_upsampling_away_from_the_border():
+    x = randn(2, 3, 6, 6)
+    close(ops.enlarge(x)[..., 1:-1, 1:-1], ops.upsample(x)[..., 1:-1, 1:-1])
 
 
 def test_composite_keeps_known_pixels_whatever_was_generated():

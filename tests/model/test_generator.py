@@ -2,18 +2,20 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cmgan.config import PRESETS
+from cmgan.config import FILLS, PRESETS
 from cmgan.model.decoder import MaskedAttention
 from cmgan.model.functional import WEIGHT_SPACE
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
 from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight, Noise
+from tests.model.push_pull import push_pull
 from tests.tolerances import tolerance
 
 TINY = PRESETS["tiny-64"]
@@ -66,6 +68,38 @@ def test_nothing_is_copied_from_the_host():
         assert origins.strange == []
         torch.tensor([1.0, 3.0], device="meta") + 1
         assert origins.strange
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_without_to_rgb_the_picture_is_push_pull(batch):
+    generator = seeded_generator(TINY).double().requires_grad_(False)
+    image, mask, z = case(batch, torch.float64)
+    mask[0, :, :, 30:] = 1
+    for cascade in generator.cascades:
+        cascade.rgb.weight.zero_()
+        cascade.rgb.bias.zero_()
+    literal = [push_pull(*pair) for pair in zip(image.numpy(), mask.numpy()[:, 0] == 1, strict=True)]
+    expected = torch.from_numpy(np.stack(literal))
+    torch.testing.assert_close(generator(image, mask, z), expected, rtol=0, atol=tolerance("float64"))
+
+
+def test_the_network_itself_gives_known_pixels_back(tiny):
+    image, mask, z = case()
+    raw = tiny(image, mask, z)
+    assert torch.where(mask == 1, image, raw).equal(image)
+    plain = seeded_generator(dataclasses.replace(TINY, fill="none"))
+    assert not torch.where(mask == 1, image, plain(image, mask, z)).equal(image)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_with_everything_or_nothing_missing_the_picture_is_finite(fill):
+    generator = seeded_generator(dataclasses.replace(TINY, fill=fill))
+    image, mask, z = case(2)
+    mask[0], mask[1] = 1, 0
+    raw = generator(image, mask, z)
+    assert raw.isfinite().all()
+    if fill == "pyramid":
+        assert raw[1].equal(image[1]) and not raw[0].eq(0).any()
 
 
 def test_the_hole_is_not_looked_at(tiny):
@@ -162,7 +196,9 @@ def test_seeded_weights_have_no_zero_and_are_for_evaluation(tiny):
     assert [name for name, tensor in tiny.state_dict().items() if not tensor.all()] == []
 
 
-@pytest.mark.parametrize(("name", "seed"), [("tiny-64", 0), ("tiny-64", 1), ("mini-256", 0), ("small-512", 0)])
+@pytest.mark.parametrize(
+    ("name", "seed"), [("tiny-64", 0), ("tiny-64", 1), ("mini-256", 0), ("small-512", 0), ("paper-256", 0)]
+)
 def test_seeded_output_has_the_deviation_of_a_picture(name, seed):
     config = PRESETS[name]
     side = config.resolution

@@ -124,16 +124,26 @@ def _to_rgb(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, *, forms: st
 
 
 def _upsample(x: Tensor) -> Tensor:
-    """`functional.upsample` in phases: one convolution gives the four pixels that stand for each."""
+    """`functional.upsample`."""
+    return _in_phases(F.pad(x, (1, 1, 1, 1)))
+
+
+def _enlarge(x: Tensor) -> Tensor:
+    """`functional.enlarge`."""
+    return _in_phases(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+
+
+def _in_phases(x: Tensor) -> Tensor:
+    """(N, C, H + 2, W + 2) -> (N, C, 2H, 2W): one convolution gives the four pixels that stand for each."""
     channels, taps = x.shape[1], _BILINEAR.to(x)
     phases = torch.einsum("ah,bw->abhw", taps, taps).flatten(0, 1)  # (4, 3, 3)
     alone = torch.eye(channels, dtype=x.dtype, device=x.device)[:, None, :, None, None]
-    return F.pixel_shuffle(F.conv2d(x, (alone * phases[:, None]).flatten(0, 1), padding=1), 2)
+    return F.pixel_shuffle(F.conv2d(x, (alone * phases[:, None]).flatten(0, 1)), 2)
 
 
 def _ops(forms: str) -> Ops:
     layers, rgb = partial(_global_layers, forms=forms), partial(_to_rgb, forms=forms)
-    return replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb, upsample=_upsample)
+    return replace(ACTIVATION_SPACE, global_layers=layers, to_rgb=rgb, upsample=_upsample, enlarge=_enlarge)
 
 
 # What the lowered decoder calls, by the forms of the graph: see `cmgan.export.network.lowered.Lowered`.

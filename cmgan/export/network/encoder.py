@@ -61,9 +61,7 @@ class LoweredEncoder(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
         """As `Encoder.forward`; `ops` are not used."""
-        flat = image.flatten(2), mask.flatten(2)
-        x = torch.cat([flat[0].masked_fill(flat[1] > 0.5, 0), flat[1]], 1).unflatten(2, image.shape[2:])
-        x = _activate(self.stem(x))
+        x = _activate(self.stem(torch.cat([image, mask], 1)))
         features = []
         for block in self.blocks:
             x = block(x)

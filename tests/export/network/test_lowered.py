@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cmgan.config import PRESETS
+from cmgan.config import FILLS, PRESETS
 from cmgan.export.network.decoder import LOWERED, lower_cascade
 from cmgan.export.network.encoder import FEATURE_GAIN, LoweredBlock
 from cmgan.export.network.fourier import SPECTRAL
@@ -85,6 +86,14 @@ def test_lowered_layers_of_the_decoder_are_the_layers(folded, index, forms):
         _close(got, wanted)
 
 
+@pytest.mark.parametrize("side", [1, 2, 9])
+def test_lowered_resampling_is_the_resampling(side):
+    x = _normal(2, 3, side, side)
+    for ops in LOWERED.values():
+        _close(ops.upsample(x), ACTIVATION_SPACE.upsample(x))
+        _close(ops.enlarge(x), ACTIVATION_SPACE.enlarge(x))
+
+
 def test_the_clamp_is_where_it_was(folded):
     """Features far beyond the limit come out at the reference's limit, not at its multiple."""
     block = folded.encoder.blocks[0]
@@ -95,7 +104,10 @@ def test_the_clamp_is_where_it_was(folded):
 
 
 @pytest.mark.parametrize(("fft", "forms"), [*((fft, "products") for fft in SPECTRAL), ("matmul", "convolutions")])
-def test_the_lowered_network_is_the_network(generator, fft, forms):
+@pytest.mark.parametrize("fill", FILLS)
+def test_the_lowered_network_is_the_network(fft, forms, fill):
+    config = dataclasses.replace(PRESETS["tiny-64"], fill=fill)
+    generator = seeded_generator(config).double().requires_grad_(False)
     image, mask = torch.rand(2, 3, 64, 64).double() * 2 - 1, (torch.rand(2, 1, 64, 64) < 0.4).double()
     z = _normal(2, 64)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
