@@ -13,7 +13,6 @@ from cmgan.errors import ModelError, UsageError, shown
 from cmgan.formats import model_in
 from cmgan.weights import bundled
 
-
 FILLS = ("pyramid", "none")
 
 

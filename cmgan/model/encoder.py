@@ -64,8 +64,7 @@ class Encoder(nn.Module):
         self.blocks.extend(FFCBlock(a, b, halve=True) for a, b in zip(widths, widths[1:], strict=False))
 
     def forward(self, image: Tensor, mask: Tensor, ops: Ops) -> list[Tensor]:
-        """image (N, 3, R, R) in [-1, 1], its hole 0 or filled, mask (N, 1, R, R), 1 in the hole -> F_e, (N, c(r), r, r),
-        r = 4, 8 ... R."""
+        """image (N, 3, R, R), its hole 0 or filled, mask (N, 1, R, R), 1 there -> F_e (N, c(r), r, r), r = 4 ... R."""
         x = activate(self.stem(torch.cat([image, mask], 1)))
         features = []
         for block in self.blocks:

@@ -52,7 +52,8 @@ def _draw(module: torch.nn.Module) -> None:
 def _scale_rgb(generator: Generator) -> None:
     """Scale to-RGB to the deviation wanted of what it adds to the hole, on one picture and two draws of z.
 
-    What it adds is linear in it. Without a known pyramid it paints the whole picture, which counts then. The factor keeps two digits, so that rounding differences between machines do not change the weights.
+    What it adds is linear in it. Without a known pyramid that is the whole picture, which counts then. The factor keeps
+    two digits, so that rounding differences between machines do not change the weights.
     """
     size, z_dim = generator.config.resolution, generator.config.z_dim
     ramp = torch.linspace(-1, 1, size)
