@@ -28,7 +28,7 @@ class GeneratorConfig:
     w_dim: int  # each half of the global code g = [s; w]
     mapping_layers: int  # fully connected layers from z to w
     attention_resolution: int  # attention at this scale and below
-    fill: str  # "pyramid": the known pixels at every scale, see `cmgan.model.functional.known_pyramid`; "none": the paper
+    fill: str  # "pyramid": known pixels at every scale, see `cmgan.model.functional.known_pyramid`; "none": the paper
 
     def __post_init__(self) -> None:
         if not 16 <= self.resolution <= 4096 or self.resolution & (self.resolution - 1):

@@ -71,9 +71,9 @@ def bench_precisions(incomplete: str) -> list[str]:
 
 def baselines(incomplete: str) -> list[str]:
     """Of a list with commas."""
-    from cmgan.evaluate.painters import BASELINES
+    from cmgan.evaluate.fillings import FILLINGS
 
-    return _last_of(BASELINES, incomplete)
+    return _last_of(FILLINGS, incomplete)
 
 
 def _last_of(names: Iterable[str], incomplete: str) -> list[str]:

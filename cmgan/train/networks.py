@@ -20,8 +20,8 @@ from cmgan.model.generator import Generator
 from cmgan.model.weights import load_generator
 from cmgan.train.config import OptimiserSection, TrainConfig
 
-# What to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1], and the known pyramid
-# is a picture already.
+# What to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1], and the fill of the
+# known pyramid is a picture already.
 _FIRST_RGB = {"none": 0.1, "pyramid": 0.02}
 
 Tensors = dict[str, Tensor]
