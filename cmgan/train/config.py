@@ -77,7 +77,7 @@ class LoopSection:
     seed: int = option(0, "of everything random", least=0)
     autocast: bool = option(True, "convolutions and products in bfloat16")
     channels_last: bool = option(True, "memory layout of the feature maps")
-    kernels: str = option("auto", "of the generator on CUDA", choices=("reference", "triton", "auto"))
+    kernels: str = option("reference", "of the generator on CUDA", choices=("reference", "triton", "auto"))
     deterministic: bool = option(False, "on CUDA, only algorithms that give the same bits every time")
 
 

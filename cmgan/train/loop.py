@@ -26,7 +26,8 @@ from cmgan.train.inputs import open_inputs
 from cmgan.train.journal import Journal, sheet
 from cmgan.train.networks import Networks
 from cmgan.train.signals import Signals
-from cmgan.train.steps import Batch, Stepper, Terms
+from cmgan.train.steps import Batch, Stepper
+from cmgan.train.tally import Record, Tally
 
 MOST_SKIPPED = 20  # steps in a row without a finite gradient
 _SHOWN = 4  # pictures on a sheet
@@ -136,6 +137,9 @@ class _Run:
         self.progress = Progress()
         self._go_on(allow_change)
         self.stepper = Stepper(config, self.networks, world)
+        self.until = min(config.loop.steps, config.run.max_steps or config.loop.steps)  # the last step of this session
+        self.tally = Tally(world)
+        self.bad_pictures = 0  # of this process, since the last fetch
         self.journal: Journal | None = None
         if world.rank == 0:
             self.journal = Journal(folder, self.progress.step, tensorboard=config.run.tensorboard)
@@ -162,17 +166,18 @@ class _Run:
     def go(self, signals: Signals, report: Report) -> Outcome:
         """Steps until the last one, a limit or a signal; then what was not yet saved is."""
         run, steps, began = self.config.run, self.config.loop.steps, time.monotonic()
-        until = min(steps, run.max_steps or steps)
         last, last_step = began, self.progress.step
-        stop = self.progress.step >= until
+        stop = self.progress.step >= self.until
         loader = iter(()) if stop else self._loader()
         while not stop:
             sample = next(loader)
             terms, finite = self.stepper.step(self.progress.step, Batch.of(sample, self.world.device))
             late = bool(run.max_minutes) and time.monotonic() - began > 60 * run.max_minutes
-            asked = [signals.stop is not None or late, signals.save, int(sample["skipped"].sum())]
-            stop, save = self._account(terms, finite, asked)
-            stop = stop or self.progress.step >= until
+            self.progress.step += 1
+            self.bad_pictures += int(sample["skipped"].sum())
+            self.tally.add(terms, finite)
+            stop, save = self._account(signals.stop is not None or late, signals.save)
+            stop = stop or self.progress.step >= self.until
             now = time.monotonic()
             if self.progress.step % run.log_every == 0:
                 done = (self.progress.step - last_step) * self.config.pictures_a_step * self.world.size
@@ -194,27 +199,37 @@ class _Run:
         pictures, workers = self.config.pictures_a_step, self.config.run.workers
         return batches(self.samples, pictures, epoch, start, self.world.rank, self.world.size, workers, epochs=None)
 
-    def _account(self, terms: Terms, finite: bool, asked: list[bool | int]) -> tuple[bool, bool]:
-        """Note a step that is done. `asked` of this process: to stop, to save, and its bad pictures. Returns
-        whether any process was asked to stop, to save."""
-        values = torch.stack([*terms.values(), *torch.tensor(asked, dtype=torch.float32, device=self.world.device)])
-        *means, stop, save, bad = self.world.sum(values.double()).tolist()
+    def _account(self, stop: bool, save: bool) -> tuple[bool, bool]:
+        """Take in the steps since the last time, where it is time to; `stop` and `save` are asked of this process.
+
+        Returns whether any process was asked to stop, to save: at once where there is but one, otherwise when they
+        meet next.
+        """
+        step, run = self.progress.step, self.config.run
+        due = step % run.log_every == 0 or step % run.save_every == 0 or step >= self.until
+        if not due and not (self.world.size == 1 and (stop or save)):
+            return False, False
+        records, (stops, saves, bad) = self.tally.fetch(stop, save, self.bad_pictures)
+        self.progress.bad_pictures += bad
+        self.bad_pictures = 0
+        for number, record in enumerate(records, step - len(records) + 1):
+            self._note(number, record)
+        return stops > 0, saves > 0
+
+    def _note(self, number: int, record: Record) -> None:
         progress = self.progress
-        progress.step += 1
-        progress.bad_pictures += int(bad)
-        if finite:
+        if record.finite:
             progress.skipped_in_a_row = 0
-            for name, total in zip(terms, means, strict=True):
-                before = progress.sums.get(name, [0.0, 0])
-                progress.sums[name] = [before[0] + total / self.world.size, before[1] + 1]
-        else:
-            progress.skipped += 1
-            progress.skipped_in_a_row += 1
-            warn("gradient_non_finite", f"step {progress.step} is skipped: its gradient is not finite")
+            for name, value in record.terms.items():
+                total, count = progress.sums.get(name, [0.0, 0])
+                progress.sums[name] = [total + value, count + 1]
+            return
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        warn("gradient_non_finite", f"step {number} is skipped: its gradient is not finite")
         if progress.skipped_in_a_row >= MOST_SKIPPED:
             message = f"the gradients of {MOST_SKIPPED} steps in a row are not finite; lower the learning rates"
             raise NumbersError("gradient_non_finite", f"{message}; the last checkpoint is intact", file=self.folder)
-        return stop > 0, save > 0
 
     def _log(self, seconds: float, speed: float) -> None:
         progress = self.progress

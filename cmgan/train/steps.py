@@ -16,6 +16,7 @@ from cmgan.masks.rng import sample_rng
 from cmgan.train import losses
 from cmgan.train.config import TrainConfig
 from cmgan.train.distributed import World
+from cmgan.train.double_backward import TwiceDifferentiable
 from cmgan.train.networks import Networks, ema_decay, learning_rate_factor
 from cmgan.train.perceptual import Perceptual
 
@@ -57,10 +58,10 @@ class Stepper:
     def _keep_code(self, module: nn.Module, inputs: Any, w: Tensor) -> None:
         self._w = w
 
-    def step(self, number: int, batch: Batch) -> tuple[Terms, bool]:
-        """Train on `batch` as step `number`; the terms, and whether every gradient was finite.
+    def step(self, number: int, batch: Batch) -> tuple[Terms, Tensor]:
+        """Train on `batch` as step `number`; the terms, and whether every gradient was finite, a bool scalar.
 
-        A network whose gradient is not finite stays as it is in this step.
+        A network whose gradient is not finite stays as it is in this step. Nothing is read back from the device.
         """
         loop, losses_of = self.config.loop, self.config.loss
         adversarial = bool(losses_of.adversarial_weight) and number >= losses_of.adversarial_from
@@ -76,9 +77,8 @@ class Stepper:
             return loss
 
         finite = self._optimise("generator", number, parts, generate, terms)
-        if finite:
-            seen = loop.accumulate * loop.batch * self.world.size
-            self.networks.average(ema_decay(self.config.optimiser, number * seen, seen))
+        seen = loop.accumulate * loop.batch * self.world.size
+        self.networks.average(ema_decay(self.config.optimiser, number * seen, seen))
         if adversarial:
             fakes = iter(painted)
 
@@ -90,8 +90,11 @@ class Stepper:
 
     def _optimise(
         self, name: str, number: int, parts: list[Batch], loss: Callable[[Batch], Tensor], terms: Terms
-    ) -> bool:
-        """One step of Adam on the mean loss of the parts; False, and no step, where the gradient is not finite."""
+    ) -> Tensor:
+        """One step of Adam on the mean loss of the parts; False, and no step, where the gradient is not finite.
+
+        Adam itself looks: `found_inf` is how PyTorch's GradScaler tells a fused optimiser to leave all as it is.
+        """
         optimiser, options = self.networks.optimisers[name], self.config.optimiser
         base = options.learning_rate if name == "generator" else options.discriminator_learning_rate
         optimiser.param_groups[0]["lr"] = base * learning_rate_factor(options, number, self.config.loop.steps)
@@ -102,9 +105,9 @@ class Stepper:
         gradients = [p.grad for p in self.networks.trained[name].parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         terms[f"{name}_gradient"] = norm * len(parts)
-        finite = bool(norm.isfinite())
-        if finite:
-            optimiser.step()
+        finite = norm.isfinite()
+        optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # its class has no such field
+        optimiser.step()
         return finite
 
     def _averaging(self, name: str, last: bool) -> AbstractContextManager[None]:
@@ -119,7 +122,8 @@ class Stepper:
         """The loss, and the painted pictures without a graph."""
         options, networks = self.config.loss, self.networks
         z = torch.randn(len(part.image), networks.generator.config.z_dim, device=self.world.device)
-        with self._autocast():
+        penalise = bool(options.path_length) and number % options.path_length_every == 0
+        with self._autocast(), _twice(penalise):
             raw = self.shared["generator"](part.image, part.mask, z, random_noise=True)
         raw = raw.float()
         hole, known = losses.reconstruction(raw, part.image, part.mask)
@@ -133,7 +137,7 @@ class Stepper:
                 scores = networks.discriminator(picture, part.mask).float()
             loss = losses.generator_adversarial(options.adversarial, scores)
             weighted["adversarial"] = options.adversarial_weight, loss
-        if options.path_length and number % options.path_length_every == 0:
+        if penalise:
             weighted["path_length"] = options.path_length * options.path_length_every, self._path_penalty(raw)
         return _total(weighted, terms), picture.detach()
 
@@ -151,11 +155,11 @@ class Stepper:
         penalise = bool(options.r1_gamma) and number % options.r1_every == 0
         image = part.image.detach().requires_grad_(penalise)
 
-        def judge(picture: Tensor) -> Tensor:
-            with self._autocast():
+        def judge(picture: Tensor, penalised: bool) -> Tensor:
+            with self._autocast(), _twice(penalised):
                 return self.shared["discriminator"](picture, part.mask).float()
 
-        real, false = judge(image), judge(fake)
+        real, false = judge(image, penalise), judge(fake, False)
         weighted = {"discriminator": (1.0, losses.discriminator_adversarial(options.adversarial, real, false))}
         terms["real_score"] = terms.get("real_score", 0) + real.detach().mean()
         terms["fake_score"] = terms.get("fake_score", 0) + false.detach().mean()
@@ -163,7 +167,7 @@ class Stepper:
             weighted["r1"] = options.r1_gamma * options.r1_every, losses.masked_r1(real, image, part.mask)
         if options.adversarial == "wasserstein" and options.gradient_penalty:
             share = torch.rand(len(fake), device=fake.device)
-            penalty = losses.gradient_penalty(judge, part.image, fake, share)
+            penalty = losses.gradient_penalty(lambda point: judge(point, True), part.image, fake, share)
             weighted["gradient_penalty"] = options.gradient_penalty, penalty
         return _total(weighted, terms)
 
@@ -173,6 +177,11 @@ def _total(weighted: dict[str, tuple[float, Tensor]], terms: Terms) -> Tensor:
     for name, (_, value) in weighted.items():
         terms[name] = terms.get(name, 0) + value.detach()
     return torch.stack([weight * value for weight, value in weighted.values()]).sum()
+
+
+def _twice(penalise: bool) -> AbstractContextManager[None]:
+    """For a forward pass whose gradient is penalised: one that is cheap to differentiate twice."""
+    return TwiceDifferentiable() if penalise else nullcontext()
 
 
 @contextmanager
