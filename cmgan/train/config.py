@@ -78,6 +78,7 @@ class LoopSection:
     autocast: bool = option(True, "convolutions and products in bfloat16")
     channels_last: bool = option(True, "memory layout of the feature maps")
     kernels: str = option("reference", "of the generator on CUDA", choices=("reference", "triton", "auto"))
+    compile: bool = option(False, "torch.compile of both networks, where no penalty asks for a second derivative")
     deterministic: bool = option(False, "on CUDA, only algorithms that give the same bits every time")
 
 

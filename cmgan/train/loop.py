@@ -197,7 +197,8 @@ class _Run:
         """The samples of this process from the next step on, without end."""
         epoch, start = divmod(self.progress.step, self.steps_per_epoch)
         pictures, workers = self.config.pictures_a_step, self.config.run.workers
-        return batches(self.samples, pictures, epoch, start, self.world.rank, self.world.size, workers, epochs=None)
+        share, pinned = (self.world.rank, self.world.size), self.world.device.type == "cuda"
+        return batches(self.samples, pictures, epoch, start, *share, workers, epochs=None, pinned=pinned)
 
     def _account(self, stop: bool, save: bool) -> tuple[bool, bool]:
         """Take in the steps since the last time, where it is time to; `stop` and `save` are asked of this process.

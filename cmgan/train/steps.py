@@ -47,6 +47,8 @@ class Stepper:
     def __init__(self, config: TrainConfig, networks: Networks, world: World) -> None:
         self.config, self.networks, self.world = config, networks, world
         self.shared = {name: world.wrapped(module) for name, module in networks.trained.items()}
+        self.fast = {name: self._compiled(module) for name, module in self.shared.items()}
+        self.judge = self._compiled(networks.discriminator) if networks.discriminator else None  # for the generator
         self.perceptual: Perceptual | None = None
         if config.loss.perceptual:
             network = extractor(config.loss.perceptual_network).to(world.device)
@@ -54,6 +56,9 @@ class Stepper:
         self._w: Tensor | None = None  # the noise code of the last forward pass, for the path lengths
         if config.loss.path_length:
             networks.generator.mapping.register_forward_hook(self._keep_code)
+
+    def _compiled(self, module: nn.Module) -> Callable[..., Tensor]:
+        return torch.compile(module) if self.config.loop.compile else module
 
     def _keep_code(self, module: nn.Module, inputs: Any, w: Tensor) -> None:
         self._w = w
@@ -118,23 +123,29 @@ class Stepper:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.loop.autocast)
 
+    def _forward(self, name: str, *inputs: Tensor, penalise: bool, **options: bool) -> Tensor:
+        """A network's output in float32; with `penalise`, its gradient is cheap to differentiate again."""
+        if not penalise:
+            with self._autocast():
+                return self.fast[name](*inputs, **options).float()
+        with self._autocast(), TwiceDifferentiable():  # which no compiled graph can be
+            return self.shared[name](*inputs, **options).float()
+
     def _generator_loss(self, number: int, part: Batch, adversarial: bool, terms: Terms) -> tuple[Tensor, Tensor]:
         """The loss, and the painted pictures without a graph."""
         options, networks = self.config.loss, self.networks
         z = torch.randn(len(part.image), networks.generator.config.z_dim, device=self.world.device)
         penalise = bool(options.path_length) and number % options.path_length_every == 0
-        with self._autocast(), _twice(penalise):
-            raw = self.shared["generator"](part.image, part.mask, z, random_noise=True)
-        raw = raw.float()
+        raw = self._forward("generator", part.image, part.mask, z, penalise=penalise, random_noise=True)
         hole, known = losses.reconstruction(raw, part.image, part.mask)
         weighted = {"l1_hole": (options.l1_hole, hole), "l1_known": (options.l1_known, known)}
         picture = losses.painted(raw, part.image, part.mask)
         if self.perceptual is not None:
             weighted["perceptual"] = options.perceptual, self.perceptual(picture, part.image)
         if adversarial:
-            assert networks.discriminator is not None
+            assert networks.discriminator is not None and self.judge is not None
             with _frozen(networks.discriminator), self._autocast():
-                scores = networks.discriminator(picture, part.mask).float()
+                scores = self.judge(picture, part.mask).float()
             loss = losses.generator_adversarial(options.adversarial, scores)
             weighted["adversarial"] = options.adversarial_weight, loss
         if penalise:
@@ -155,9 +166,8 @@ class Stepper:
         penalise = bool(options.r1_gamma) and number % options.r1_every == 0
         image = part.image.detach().requires_grad_(penalise)
 
-        def judge(picture: Tensor, penalised: bool) -> Tensor:
-            with self._autocast(), _twice(penalised):
-                return self.shared["discriminator"](picture, part.mask).float()
+        def judge(picture: Tensor, penalise: bool = True) -> Tensor:
+            return self._forward("discriminator", picture, part.mask, penalise=penalise)
 
         real, false = judge(image, penalise), judge(fake, False)
         weighted = {"discriminator": (1.0, losses.discriminator_adversarial(options.adversarial, real, false))}
@@ -167,7 +177,7 @@ class Stepper:
             weighted["r1"] = options.r1_gamma * options.r1_every, losses.masked_r1(real, image, part.mask)
         if options.adversarial == "wasserstein" and options.gradient_penalty:
             share = torch.rand(len(fake), device=fake.device)
-            penalty = losses.gradient_penalty(lambda point: judge(point, True), part.image, fake, share)
+            penalty = losses.gradient_penalty(judge, part.image, fake, share)
             weighted["gradient_penalty"] = options.gradient_penalty, penalty
         return _total(weighted, terms)
 
@@ -177,11 +187,6 @@ def _total(weighted: dict[str, tuple[float, Tensor]], terms: Terms) -> Tensor:
     for name, (_, value) in weighted.items():
         terms[name] = terms.get(name, 0) + value.detach()
     return torch.stack([weight * value for weight, value in weighted.values()]).sum()
-
-
-def _twice(penalise: bool) -> AbstractContextManager[None]:
-    """For a forward pass whose gradient is penalised: one that is cheap to differentiate twice."""
-    return TwiceDifferentiable() if penalise else nullcontext()
 
 
 @contextmanager

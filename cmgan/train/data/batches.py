@@ -42,12 +42,14 @@ def batches(
     workers: int = 0,
     *,
     epochs: int | None = 1,
+    pinned: bool = False,
 ) -> Iterator[dict[str, Tensor]]:
     """The batches of `epoch` from step `start` on, and of the epochs after it: `epochs` in all, None for no end.
 
     Each has `image`, uint8 (batch, R, R, 3), `hole`, bool (batch, R, R), and `skipped`, int64 (batch,), the bad
     pictures passed over. Step k of an epoch takes `batch * world` samples of its permutation, rank r the r-th `batch`
-    of them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch.
+    of them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch. `pinned` memory
+    is for a GPU, which copies from it while the host goes on.
 
     Raises:
         UsageError: too_few_pictures.
@@ -64,6 +66,7 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         timeout=_PATIENCE if workers else 0,
+        pin_memory=pinned,
     )
     return _checked(loader)
 
