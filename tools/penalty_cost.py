@@ -1,7 +1,7 @@
 """What a penalty on the discriminator's gradient costs: `python -m tools.penalty_cost`.
 
 Three steps of the discriminator on two pictures in float32: without a penalty; with R1 and PyTorch's own second
-derivatives; with R1 as training has it. Operators are counted on tensors without data, seconds measured on the CPU.
+derivatives; with R1 as training has it. Operators are counted on tensors without data; seconds are of processor time.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def counted(preset: str) -> dict[str, Operators]:
 
 
 def timed(preset: str) -> dict[str, float]:
-    """Seconds of each way; they take turns, so that a busy machine is busy for all of them."""
+    """Seconds of processor time of each way, which take turns, so that a busy machine is busy for all of them."""
     step, found = prepared(preset, "cpu"), dict.fromkeys(WAYS, float("inf"))
     for turn in range(1 + _TURNS):
         for way in WAYS:
-            began = time.perf_counter()
+            began = time.process_time()
             step(way)
             if turn:  # the first one warms up
-                found[way] = min(found[way], time.perf_counter() - began)
+                found[way] = min(found[way], time.process_time() - began)
     return found
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     preset = parser.parse_args().preset
     operators, seconds = counted(preset), timed(preset)
     print(f"Discriminator of {preset}, {_BATCH} pictures, {torch.get_num_threads()} threads.\n")
-    print("| step | operators | of them convolutions | seconds | of a plain step |")
+    print("| step | operators | of them convolutions | processor seconds | of a plain step |")
     print("| --- | --- | --- | --- | --- |")
     for way in WAYS:
         count, share = operators[way], seconds[way] / seconds[PLAIN]

@@ -37,7 +37,7 @@ def prepared(world: World = ALONE, *overrides: str) -> tuple[Stepper, Batch]:
     return Stepper(config, Networks(config, world.device), world), Batch.of(sample, world.device)
 
 
-@pytest.mark.parametrize("wasserstein", [False, True])
+@pytest.mark.parametrize("wasserstein", [False, pytest.param(True, marks=pytest.mark.check)])
 def test_nothing_is_read_back_from_the_device(wasserstein):
     stepper, batch = prepared(ALONE, *(["loss.adversarial=wasserstein"] if wasserstein else []))
     with Reads() as reads:
@@ -82,11 +82,12 @@ def test_a_network_without_a_finite_gradient_stays_as_it_is():
 
 
 def test_penalised_steps_use_the_cheap_second_derivatives():
-    """With PyTorch's own, the second derivatives run one convolution a channel: 552 in all here."""
+    """318 convolutions without penalties. With PyTorch's second derivatives, one a channel, R1 and path lengths take 998
+    even in this small network."""
     stepper, batch = prepared()
     counts = []
     for number in (PLAIN, PENALISED):
         with Operators() as count:
             stepper.step(number, batch)
         counts.append(count.convolutions)
-    assert counts[1] < 2 * counts[0]
+    assert counts[1] < 2.5 * counts[0]
