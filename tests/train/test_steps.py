@@ -82,8 +82,7 @@ def test_a_network_without_a_finite_gradient_stays_as_it_is():
 
 
 def test_penalised_steps_use_the_cheap_second_derivatives():
-    """318 convolutions without penalties. With PyTorch's second derivatives, one a channel, R1 and path lengths take 998
-    even in this small network."""
+    """318 convolutions without penalties; with PyTorch's second derivatives, R1 and path lengths take 998 here."""
     stepper, batch = prepared()
     counts = []
     for number in (PLAIN, PENALISED):

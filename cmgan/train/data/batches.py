@@ -48,8 +48,8 @@ def batches(
 
     Each has `image`, uint8 (batch, R, R, 3), `hole`, bool (batch, R, R), and `skipped`, int64 (batch,), the bad
     pictures passed over. Step k of an epoch takes `batch * world` samples of its permutation, rank r the r-th `batch`
-    of them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch. `pinned` memory
-    is for a GPU, which copies from it while the host goes on.
+    of them: the ranks share an epoch without overlap, and neither `workers` nor `start` changes a batch. `pinned`
+    memory is for a GPU, which copies from it while the host goes on.
 
     Raises:
         UsageError: too_few_pictures.
