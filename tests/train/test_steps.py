@@ -1,15 +1,18 @@
 """One step of training: what it leaves alone, and that the host need not wait for it."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from cmgan.train.data.batches import batches
 from cmgan.train.distributed import World
 from cmgan.train.inputs import open_inputs
 from cmgan.train.networks import Networks
 from cmgan.train.steps import Batch, Stepper
+from tests.tolerances import tolerance
 from tests.train.runs import ALONE, small
 from tools.penalty_cost import Operators
 
@@ -90,3 +93,18 @@ def test_penalised_steps_use_the_cheap_second_derivatives():
             stepper.step(number, batch)
         counts.append(count.convolutions)
     assert counts[1] < 2.5 * counts[0]
+
+
+@pytest.mark.check
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo looks, we do not
+def test_compiled_networks_take_the_same_step(monkeypatch):
+    """Traced forward and backward, without and with penalties; the traced operations run as they are, for Inductor's
+    C++ takes many minutes and draws other noise."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    found = []
+    for compiled in ("false", "true"):
+        stepper, batch = prepared(ALONE, "loop.autocast=false", f"loop.compile={compiled}")
+        terms = [stepper.step(number, batch)[0] for number in (PLAIN, PENALISED, PLAIN + 2)]
+        found.append(torch.stack([value for step in terms for value in step.values()]))
+    assert any(count for count in counters["frames"].values())
+    assert (found[0] - found[1]).abs().max() < tolerance("float32_batch")
