@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,12 +28,13 @@ constexpr const char* kUsage =
     "\n"
     "  --seed N      draw z from this seed (0)\n"
     "  --z FILE      read z instead: z_dim little-endian float32\n"
+    "  --raw FILE    write what the engine gives, without a header: uint8 (R, R, 3), or of a core graph float32 (3, R, R)\n"
     "  --threads N   of the engine (0: as many as its runtime thinks right)\n"
     "  --device D    cpu, cuda or cuda:N\n";
 
 struct Arguments {
     std::uint64_t seed = 0;
-    std::string z_file, device;
+    std::string z_file, raw_file, device;
     int threads = 0, bench = 0;
     bool info = false;
     std::vector<std::string> files;
@@ -64,6 +66,7 @@ Arguments parse(const std::vector<std::string>& words) {
         const std::string& value = words[++i];
         if (word == "--seed") arguments.seed = parse_number<std::uint64_t>(word, value, 0);
         else if (word == "--z") arguments.z_file = value;
+        else if (word == "--raw") arguments.raw_file = value;
         else if (word == "--threads") arguments.threads = parse_number(word, value, 0);
         else if (word == "--device") arguments.device = value;
         else if (word == "--bench") arguments.bench = parse_number(word, value, 1);
@@ -102,6 +105,13 @@ nlohmann::json described(const cmgan_facts& facts) {
             {"trained", facts.trained != 0},  {"on_gpu", facts.on_gpu != 0}};
 }
 
+void write_bytes(const std::string& path, const void* bytes, std::size_t size) {
+    std::ofstream file(path, std::ios::binary);
+    if (!file.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(size)).flush()) {
+        throw Error(CMGAN_SYSTEM, path + ": cannot be written");
+    }
+}
+
 void run(const Arguments& arguments) {
     const auto start = tool::Clock::now();
     const Engine engine = open(arguments);
@@ -118,6 +128,7 @@ void run(const Arguments& arguments) {
     const auto z = arguments.z_file.empty() ? tool::draw_noise(arguments.seed, count)
                                             : tool::read_noise(arguments.z_file, count);
     std::vector<std::uint8_t> output(image.size());
+    std::vector<float> raw(std::string(facts.pipeline) == "core" ? image.size() : 0);
 
     cmgan_call call{};
     call.count = 1;
@@ -126,6 +137,8 @@ void run(const Arguments& arguments) {
     call.z = z.data();
     call.z_count = z.size();
     call.output = {output.data(), output.size(), 0, 0};
+    call.raw = raw.empty() ? nullptr : raw.data();
+    call.raw_count = raw.size();
     const auto paint = [&] { check(cmgan_inpaint(engine.get(), &call)); };
     if (arguments.bench) {
         auto times = tool::bench(paint, arguments.bench);
@@ -135,6 +148,10 @@ void run(const Arguments& arguments) {
     }
     paint();
     tool::write_png(arguments.files[3], facts.resolution, output);
+    if (!arguments.raw_file.empty()) {
+        if (raw.empty()) write_bytes(arguments.raw_file, output.data(), output.size());
+        else write_bytes(arguments.raw_file, raw.data(), raw.size() * sizeof(float));
+    }
     if (!facts.trained) std::fprintf(stderr, "%s: untrained weights paint nothing sensible\n", arguments.files[0].c_str());
 }
 
