@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo quick test check lint bench gpu-check weights
+.PHONY: demo quick test check lint cpp bench gpu-check weights
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -41,6 +41,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The C++ library and program for the runtimes of the wheels in .venv; nothing is fetched once docs/cpp.md's packages are there.
+cpp: $(INSTALLED)
+	examples/cpp/build.sh $(BIN)/python onnxruntime openvino aoti
 
 bench: $(INSTALLED)
 	mkdir -p out
