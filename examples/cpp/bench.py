@@ -1,6 +1,6 @@
 """The C++ program beside the Python engine, in turns, each in a process of its own; prints a table in Markdown.
 
-    python examples/cpp/bench.py ENGINE [--program build/cpp/onnxruntime/cmgan-inpaint] [--threads 2] [--turns 20]
+python examples/cpp/bench.py ENGINE [--program build/cpp/onnxruntime/cmgan-inpaint] [--threads 2] [--turns 20]
 """
 
 from __future__ import annotations

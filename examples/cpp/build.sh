@@ -4,6 +4,9 @@ set -eu
 cd "$(dirname "$0")"
 python=$(command -v "$1")
 shift
+mkdir -p ../../build/cpp
+exec 9>../../build/cpp/lock
+flock 9  # one build at a time
 root=../../build/cpp/onnxruntime-root
 ./dependencies.sh "$python" "$root"
 wheels=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')

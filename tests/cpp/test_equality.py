@@ -20,7 +20,6 @@ ENGINES = [
     ("onnxruntime", "onnx", "full"),
     ("onnxruntime", "onnx", "core"),
     ("openvino", "openvino", "full"),
-    ("openvino", "openvino", "core"),
     ("aoti", "aoti", "full"),
 ]
 

@@ -18,8 +18,7 @@ pytestmark = pytest.mark.check
 
 
 @pytest.mark.parametrize(
-    ("format", "pipeline"),
-    [("onnx", "full"), ("onnx", "core"), ("openvino", "full"), ("openvino", "core"), ("aoti", "full")],
+    ("format", "pipeline"), [("onnx", "full"), ("onnx", "core"), ("openvino", "full"), ("aoti", "full")]
 )
 def test_the_interface_keeps_its_promises_under_sanitizers(built, artefact, format, pipeline):
     """Bad arguments, strides, batches, in place, four threads: see examples/cpp/tests/interface.cpp."""
@@ -43,7 +42,7 @@ def test_opening_and_closing_leaves_nothing_behind(built, artefact, format, cycl
 
 def test_the_header_is_plain_c(tmp_path):
     source = tmp_path / "user.c"
-    source.write_text('#include <cmgan.h>\nint main(void) { cmgan_close(0); return CMGAN_OK; }\n')
+    source.write_text("#include <cmgan.h>\nint main(void) { cmgan_close(0); return CMGAN_OK; }\n")
     flags = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
     subprocess.run(["cc", *flags, f"-I{SOURCES / 'include'}", source], check=True)
 

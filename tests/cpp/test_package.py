@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cmgan
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.open import open_artefact
 from cmgan.weights import bundled
@@ -52,8 +53,13 @@ def test_the_program_on_the_page_paints_what_python_paints(installed, tmp_path):
 
 def test_pkg_config_and_the_installed_program(installed, tmp_path):
     (folder,) = installed.glob("lib*/**/pkgconfig")
-    words = ["pkg-config", f"--with-path={folder}", "--cflags", "--libs", "cmgan"]
-    flags = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+
+    def asked(*options: str) -> list[str]:
+        words = ["pkg-config", f"--with-path={folder}", *options, "cmgan"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+
+    assert asked("--modversion") == [cmgan.__version__]
+    flags = asked("--cflags", "--libs")
     (tmp_path / "user.c").write_text("#include <cmgan.h>\nint main(void) { return cmgan_open(0, 0, 0); }\n")
     rpath = f"-Wl,-rpath,{folder.parent}"
     subprocess.run(["cc", "user.c", "-o", "user", *flags, rpath], cwd=tmp_path, check=True)

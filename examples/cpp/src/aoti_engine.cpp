@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -41,9 +42,8 @@ std::string platform() {
 }
 
 // Refuse a package that was compiled for another PyTorch, platform or processor than those here.
-void check_built_for(const Metadata& metadata) {
-    const auto& wanted = metadata.details;
-    const std::string again = "; compile it here: cmgan export --format aoti --model " + metadata.name;
+void check_built_for(const nlohmann::json& wanted, const std::string& model) {
+    const std::string again = "; compile it here: cmgan export --format aoti --model " + model;
     const std::string torch = TORCH_VERSION, release = torch.substr(0, torch.find('+'));
     const std::string facts[][2] = {{"torch", release}, {"platform", platform()}};
     for (const auto& [key, here] : facts) {
@@ -64,8 +64,9 @@ public:
         metadata_ = read_sidecar(path);
         read_checked(metadata_, path, file_name(path));
         try {
-            check_built_for(metadata_);
-            const auto built = metadata_.details.at("device").get<std::string>();
+            const auto details = nlohmann::json::parse(metadata_.details);
+            check_built_for(details, metadata_.name);
+            const auto built = details.at("device").get<std::string>();
             device_ = parse_device(options.device, {built == "cuda", 0});
             if (device_.cuda != (built == "cuda")) {
                 throw missing_error("was compiled for " + built + "; export it again with --device");

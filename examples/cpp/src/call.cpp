@@ -101,13 +101,14 @@ void inpaint(Engine& engine, const cmgan_call& call) {
     const auto image = checked<const std::uint8_t>("image", call.image, count, side, 3);
     const auto mask = checked<const std::uint8_t>("mask", call.mask, count, side, 1);
     const auto output = checked<std::uint8_t>("output", call.output, count, side, 3);
-    check_floats("z", call.z, call.z_count, count * static_cast<std::size_t>(facts.z_dim));
+    const std::size_t z_count = count * static_cast<std::size_t>(facts.z_dim);
+    check_floats("z", call.z, call.z_count, z_count);
     if (call.raw) check_floats("raw", call.raw, call.raw_count, count * image_numbers(facts));
     if (call.raw && facts.full()) throw argument_error("raw is not null, and only core graphs give it");
 
     const bool overlaps = overlap(output.data, output.end(), image.data, image.end()) ||
                           overlap(output.data, output.end(), mask.data, mask.end()) ||
-                          overlap(output.data, output.end(), call.z, call.z + call.z_count);
+                          overlap(output.data, output.end(), call.z, call.z + z_count);
     if (call.on_device) {
         check_device_call(engine, image.without_gaps() && mask.without_gaps() && output.without_gaps(), overlaps);
         engine.run({count, image.data, mask.data, call.z, output.data, true});

@@ -5,6 +5,7 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "error.h"
 
@@ -102,7 +103,7 @@ Metadata read_metadata(const Lookup& lookup) {
         m.resolution = field(lookup, "resolution").get<int>();
         m.z_dim = field(lookup, "z_dim").get<int>();
         m.trained = field(lookup, "trained").get<bool>();
-        m.details = field(lookup, "details");
+        m.details = field(lookup, "details").dump();
         m.hole_from = read_hole_from(m.mask_rule);
         check_layout(m);
         return m;

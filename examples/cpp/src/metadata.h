@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -15,7 +14,7 @@ struct Metadata {
     std::string format, name, version, precision, pipeline, layout, mask_rule, licence;
     int schema = 0, resolution = 0, z_dim = 0, hole_from = 0;
     bool trained = false;
-    nlohmann::json details;                    // of the format: versions, targets, batches, instruction set
+    std::string details;                       // of the format, as JSON: versions, targets, batches, instruction set
     std::map<std::string, std::string> files;  // name -> SHA-256; empty for ONNX
 
     bool full() const { return pipeline == "full"; }

@@ -15,13 +15,14 @@ namespace {
 const char* const kInputs[] = {"image", "mask", "z"};
 const char* const kOutputs[] = {"output"};
 
-void load_api() {
+bool api_loaded() {
     const OrtApi* api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
     if (!api) {
         throw missing_error("needs ONNX Runtime 1." + std::to_string(ORT_API_VERSION) +
                             " or newer, with which this library was built; here is " + OrtGetApiBase()->GetVersionString());
     }
     Ort::InitApi(api);
+    return true;
 }
 
 Port port_of(const Ort::TypeInfo& info) {
@@ -117,7 +118,7 @@ private:
 
 std::unique_ptr<Engine> open_onnxruntime(const std::string& path, const Options& options) {
     if (!std::filesystem::is_regular_file(path)) throw model_error("is no file that can be read");
-    load_api();
+    [[maybe_unused]] static const bool loaded = api_loaded();  // once, whichever thread comes first
     try {
         return std::make_unique<OnnxRuntimeEngine>(path, options);
     } catch (const Ort::Exception& error) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "backends.h"
@@ -49,16 +50,16 @@ Port port_of(const nvinfer1::ICudaEngine& engine, const char* name) {
 }
 
 // Refuse an engine of another version of its library: neither library reads those.
-void check_version(const Metadata& metadata) {
+void check_version(const nlohmann::json& details) {
     const std::string here = std::to_string(getInferLibMajorVersion()) + "." + std::to_string(getInferLibMinorVersion()) +
                              "." + std::to_string(getInferLibPatchVersion());
-    const auto built = metadata.details.at("version").get<std::string>();
+    const auto built = details.at("version").get<std::string>();
     if (built != here && built.rfind(here + ".", 0) != 0) {
         throw model_error("was built with version " + built + ", and " + here + " is here; export it again");
     }
 }
 
-void check_gpu(const Metadata& metadata, int index) {
+void check_gpu(const nlohmann::json& details, int index) {
     int count = 0;
     if (cudaGetDeviceCount(&count) != cudaSuccess || index >= count) {
         throw missing_error("runs on GPU " + std::to_string(index) + "; " + std::to_string(count) + " usable here");
@@ -66,7 +67,7 @@ void check_gpu(const Metadata& metadata, int index) {
     cudaDeviceProp gpu{};
     check_cuda(cudaGetDeviceProperties(&gpu, index), "cudaGetDeviceProperties");
     const std::string capability = "sm_" + std::to_string(gpu.major) + std::to_string(gpu.minor);
-    const auto targets = metadata.details.at("targets").get<std::vector<std::string>>();
+    const auto targets = details.at("targets").get<std::vector<std::string>>();
     if (std::count(targets.begin(), targets.end(), capability)) return;
     std::string listed;
     for (const auto& target : targets) listed += (listed.empty() ? "" : ", ") + target;
@@ -80,9 +81,10 @@ public:
         const Device device = parse_device(options.device, {true, 0});
         if (!device.cuda) throw argument_error("device '" + options.device + "'; this engine runs on cuda");
         gpu_ = device.index;
-        check_version(metadata_);
-        check_gpu(metadata_, gpu_);
-        read_batches();
+        const auto details = nlohmann::json::parse(metadata_.details);
+        check_version(details);
+        check_gpu(details, gpu_);
+        read_batches(details);
         check_cuda(cudaSetDevice(gpu_), "cudaSetDevice");
         load(read_checked(metadata_, path, file_name(path)));
         stream_ = std::make_unique<Stream>();
@@ -109,8 +111,8 @@ private:
         nvinfer1::Dims shape;
     };
 
-    void read_batches() {
-        const auto batches = metadata_.details.at("batches").get<std::vector<std::size_t>>();
+    void read_batches(const nlohmann::json& details) {
+        const auto batches = details.at("batches").get<std::vector<std::size_t>>();
         if (batches.size() != 3 || batches[0] < 1 || batches[2] < batches[0]) {
             throw model_error("has metadata with impossible batches; export it again");
         }

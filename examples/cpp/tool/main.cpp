@@ -112,6 +112,39 @@ void write_bytes(const std::string& path, const void* bytes, std::size_t size) {
     }
 }
 
+// One picture with everything that a call needs. Its `call` points into it: it stays where it is.
+struct Request {
+    Request(const Arguments& arguments, const cmgan_facts& facts)
+        : image(tool::read_png(arguments.files[1], facts.resolution, 3)),
+          mask(tool::read_png(arguments.files[2], facts.resolution, 1)),
+          z(arguments.z_file.empty() ? tool::draw_noise(arguments.seed, static_cast<std::size_t>(facts.z_dim))
+                                     : tool::read_noise(arguments.z_file, static_cast<std::size_t>(facts.z_dim))),
+          output(image.size()),
+          raw(std::string(facts.pipeline) == "core" ? image.size() : 0) {
+        call.count = 1;
+        call.image = {image.data(), image.size(), 0, 0};
+        call.mask = {mask.data(), mask.size(), 0, 0};
+        call.z = z.data();
+        call.z_count = z.size();
+        call.output = {output.data(), output.size(), 0, 0};
+        call.raw = raw.empty() ? nullptr : raw.data();
+        call.raw_count = raw.size();
+    }
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+
+    void write_raw(const std::string& path) const {
+        if (raw.empty()) write_bytes(path, output.data(), output.size());
+        else write_bytes(path, raw.data(), raw.size() * sizeof(float));
+    }
+
+    std::vector<std::uint8_t> image, mask;
+    std::vector<float> z;
+    std::vector<std::uint8_t> output;
+    std::vector<float> raw;
+    cmgan_call call{};
+};
+
 void run(const Arguments& arguments) {
     const auto start = tool::Clock::now();
     const Engine engine = open(arguments);
@@ -122,24 +155,8 @@ void run(const Arguments& arguments) {
         std::puts(described(facts).dump(2).c_str());
         return;
     }
-    const auto image = tool::read_png(arguments.files[1], facts.resolution, 3);
-    const auto mask = tool::read_png(arguments.files[2], facts.resolution, 1);
-    const auto count = static_cast<std::size_t>(facts.z_dim);
-    const auto z = arguments.z_file.empty() ? tool::draw_noise(arguments.seed, count)
-                                            : tool::read_noise(arguments.z_file, count);
-    std::vector<std::uint8_t> output(image.size());
-    std::vector<float> raw(std::string(facts.pipeline) == "core" ? image.size() : 0);
-
-    cmgan_call call{};
-    call.count = 1;
-    call.image = {image.data(), image.size(), 0, 0};
-    call.mask = {mask.data(), mask.size(), 0, 0};
-    call.z = z.data();
-    call.z_count = z.size();
-    call.output = {output.data(), output.size(), 0, 0};
-    call.raw = raw.empty() ? nullptr : raw.data();
-    call.raw_count = raw.size();
-    const auto paint = [&] { check(cmgan_inpaint(engine.get(), &call)); };
+    Request request(arguments, facts);
+    const auto paint = [&] { check(cmgan_inpaint(engine.get(), &request.call)); };
     if (arguments.bench) {
         auto times = tool::bench(paint, arguments.bench);
         times["open_ms"] = open_ms;
@@ -147,11 +164,8 @@ void run(const Arguments& arguments) {
         return;
     }
     paint();
-    tool::write_png(arguments.files[3], facts.resolution, output);
-    if (!arguments.raw_file.empty()) {
-        if (raw.empty()) write_bytes(arguments.raw_file, output.data(), output.size());
-        else write_bytes(arguments.raw_file, raw.data(), raw.size() * sizeof(float));
-    }
+    tool::write_png(arguments.files[3], facts.resolution, request.output);
+    if (!arguments.raw_file.empty()) request.write_raw(arguments.raw_file);
     if (!facts.trained) std::fprintf(stderr, "%s: untrained weights paint nothing sensible\n", arguments.files[0].c_str());
 }
 
