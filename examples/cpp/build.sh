@@ -1,9 +1,10 @@
 #!/bin/sh
 # Build the presets that are named, with the runtimes of a Python's wheels: examples/cpp/build.sh PYTHON PRESET...
 set -eu
-cd "$(dirname "$0")"
-python=$(command -v "$1")
+program=$(command -v "$1")
+python=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")  # without following links: a venv is found by its own
 shift
+cd "$(dirname "$0")"
 mkdir -p ../../build/cpp
 exec 9>../../build/cpp/lock
 flock 9  # one build at a time
