@@ -17,6 +17,10 @@ _TABLE = MappingProxyType(
         "sampled": (0.05, "A variance estimated from some thirty thousand samples that share their weights."),
         "power_iteration": (0.02, "The largest singular value after some forty iterations, which come near it."),
         "seeded_deviation": (2.5, "A factor: seeded outputs aim at a deviation of 0.4, but on a picture of their own."),
+        "grown": (
+            0.5,
+            "A share: what is left of the small encoder after 200 steps of fitting, in what it adds to the fill.",
+        ),
         "mapping_epsilon": (1e-7, "The 1e-8 beside a mean square of about one, through four layers."),
         # Shares of the largest value. A product of rows with a matrix adds up to a few thousand rounded terms.
         "dft_float": (

@@ -46,7 +46,7 @@ def masks(
 
     check_target(output, overwrite=overwrite)
     # The PNGs of the ids stand for their pictures, which are not needed.
-    pictures = None if annotations is None else open_pictures(annotations, annotations, split="all")
+    pictures = None if annotations is None else open_pictures(annotations, annotations)
     chosen = evaluation_masks(
         kind, count, res, seed, pictures=pictures, silhouettes=silhouettes_from(silhouettes, pictures)
     )

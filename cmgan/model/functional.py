@@ -25,7 +25,7 @@ DEMODULATION_EPSILON = 1e-8  # inside the square root
 
 def activate(x: Tensor) -> Tensor:
     """Leaky ReLU 0.2, gain sqrt 2, clamp at 256 x gain; any shape."""
-    return (F.leaky_relu(x, SLOPE) * GAIN).clamp(-CLAMP, CLAMP)
+    return F.hardtanh(F.leaky_relu(x, SLOPE) * GAIN, -CLAMP, CLAMP)  # a clamp with the cheaper backward pass
 
 
 # -- fixed low-pass filter (StyleGAN2, section 2 and appendix B) -----------------------------------------------------
@@ -147,11 +147,12 @@ def modulated_layer(
     Returns:
         (N, Co, H', W'), H' = 2H with `up`, else H.
     """
-    y = modulated_conv2d(x, weight, style, up=up, form=form) + bias[:, None, None]
+    y = modulated_conv2d(x, weight, style, up=up, form=form)
+    y = y + bias.to(y.dtype)[:, None, None]  # under autocast, float32 terms would make float32 maps
     if residual is not None:
         y = y + residual
     if noise is not None:
-        y = y + noise
+        y = y + noise.to(y.dtype)
     return activate(y)
 
 
@@ -176,7 +177,7 @@ def spatial_layer(
     """
     scale = scale_map + alpha[:, :, None, None]
     z = F.conv2d(y * scale, weight, padding=1)
-    return activate(z * spatial_demodulation(weight, scale)[:, :, None, None] + shift_map + noise)
+    return activate(z * spatial_demodulation(weight, scale)[:, :, None, None] + shift_map + noise.to(z.dtype))
 
 
 # What a modulated layer is given: weight (Co, Ci, k, k), style (N, Ci), bias (Co,). A faster `modulate` of one sample

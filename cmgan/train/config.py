@@ -13,17 +13,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cmgan.config import PRESETS, check_options, option
+from cmgan.config import PRESETS, GeneratorConfig, check_options, option
 from cmgan.errors import UsageError, shown
 from cmgan.files import sha256
 from cmgan.masks.config import PUBLISHED, MaskConfig
 from cmgan.masks.draw import KINDS
 
+AUTOCAST = ("auto", "on", "off")
+
 
 @dataclass(frozen=True)
 class ModelSection:
     preset: str = option("", "sizes of the network", choices=PRESETS)
-    start: str = option("", "model folder whose weights training starts from; empty: StyleGAN2's initialisation")
+    resolution: int = option(0, "pixels to train at, where they are not the preset's; 0: the preset's", least=0)
+    start: str = option("", "model folder to start from, of this or half the resolution; empty: drawn weights")
     spectral: bool = option(False, "spectral normalisation in the discriminator")
     licence: str = option("not stated", "of the trained weights, written into the model")
 
@@ -32,7 +35,7 @@ class ModelSection:
 class DataSection:
     path: str = option("", "pictures: a folder, zip, tar or shards; or procedural:COUNT, drawn from the seed")
     annotations: str = option("", "panoptic annotations: a folder or archive beside them; empty: none")
-    validation: float = option(0.0, "share of the pictures that is kept out, by the hash of their names", least=0)
+    validation: str = option("", "pictures to judge by during the run, of none that is trained on; empty: none")
     suffix: str = option("", "such as image.jpg: the pictures whose names end so, of samples with several; empty: all")
     smallest_crop: float = option(0.5, "least side of a crop, a share of the picture's shorter side", least=0)
     bad_pictures: str = option("fail", "what a picture that cannot be used does", choices=("fail", "skip"))
@@ -43,13 +46,15 @@ class DataSection:
 @dataclass(frozen=True)
 class LossSection:
     l1_hole: float = option(1.0, "weight of the L1 distance in the hole", least=0)
-    l1_known: float = option(0.25, "weight of the L1 distance outside it", least=0)
-    perceptual: float = option(0.1, "weight of the distance in the features of a pretrained network", least=0)
+    l1_known: float = option(0.0, "weight of the L1 distance outside it", least=0)
+    perceptual: float = option(0.5, "weight of the distance in the features of a pretrained network", least=0)
     perceptual_network: str = option("efficientnet-lite0", "or vgg16:FILE, torchvision's weights")
     perceptual_side: int = option(0, "pixels that pictures are shrunk to for it; 0: as they are", least=0)
     adversarial: str = option("non-saturating", "adversarial loss", choices=("non-saturating", "hinge", "wasserstein"))
     adversarial_weight: float = option(0.0, "its weight; 0: no discriminator at all", least=0)
     adversarial_from: int = option(0, "step at which it begins", least=0)
+    adversarial_ramp: int = option(1000, "steps over which its weight grows from 0", least=0)
+    augment: bool = option(True, "the discriminator sees everything flipped, shifted and recoloured at random")
     r1_gamma: float = option(10.0, "weight of the masked R1 penalty", least=0)
     r1_every: int = option(16, "steps from one R1 penalty to the next, which then counts so many times", least=1)
     gradient_penalty: float = option(10.0, "lambda of the Wasserstein loss's gradient penalty", least=0)
@@ -74,8 +79,9 @@ class LoopSection:
     steps: int = option(100_000, "steps in all", least=1)
     batch: int = option(8, "pictures a forward pass and process", least=1)
     accumulate: int = option(1, "forward passes a step", least=1)
+    fit_encoder: int = option(300, "steps that fit the encoder where model.start is of half the resolution", least=0)
     seed: int = option(0, "of everything random", least=0)
-    autocast: bool = option(True, "convolutions and products in bfloat16")
+    autocast: str = option("auto", "bfloat16 convolutions and products; auto: where they are fast", choices=AUTOCAST)
     channels_last: bool = option(True, "memory layout of the feature maps")
     kernels: str = option("reference", "of the generator on CUDA", choices=("reference", "triton", "auto"))
     compile: bool = option(False, "torch.compile of both networks, where no penalty asks for a second derivative")
@@ -87,12 +93,15 @@ class RunSection:
     """What changes no number of the result, and so may change when a run goes on."""
 
     device: str = option("auto", "auto takes cuda where there is one", choices=("auto", "cpu", "cuda"))
+    threads: int = option(0, "of each process, on the CPU; 0: PyTorch's choice", least=0)
     workers: int = option(2, "processes that load pictures, beside each training process; 0: none", least=0)
     max_minutes: float = option(0.0, "of this session, which then saves and stops; 0: no limit", least=0)
     max_steps: int = option(0, "step at which this session saves and stops; 0: no limit", least=0)
     log_every: int = option(10, "steps from one line of the journal to the next", least=1)
     save_every: int = option(500, "steps from one checkpoint to the next", least=1)
     grid_every: int = option(500, "steps from one sheet of pictures to the next", least=1)
+    validate_every: int = option(500, "steps from one look at the validation pictures to the next", least=1)
+    validation_pictures: int = option(64, "of them, the first ones, with a hole each that stays the same", least=1)
     keep: int = option(3, "checkpoints that are kept", least=1)
     tensorboard: bool = option(False, "also write TensorBoard's files")
 
@@ -118,6 +127,12 @@ class TrainConfig:
             raise UsageError("config", "data.path is missing: the folder or archive of pictures to train on")
 
     @property
+    def generator(self) -> GeneratorConfig:
+        """The sizes of the network that is trained."""
+        preset = PRESETS[self.model.preset]
+        return replace(preset, resolution=self.model.resolution or preset.resolution)
+
+    @property
     def pictures_a_step(self) -> int:
         """Of one process."""
         return self.loop.batch * self.loop.accumulate
@@ -140,14 +155,43 @@ def differences(before: dict[str, Any], now: TrainConfig) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One of the stages of a recipe."""
+
+    name: str
+    config: TrainConfig
+
+
+def load_recipe(file: Path | None, overrides: Iterable[str] = ()) -> list[Stage]:
+    """The stages of a TOML file: its sections with those of each `[[stages]]` over them; without any a single stage.
+
+    Raises:
+        UsageError: as `load_config`; a stage has no name, or that of another.
+    """
+    values = _read(file) if file else {}
+    stages = values.pop("stages", [{"name": ""}])
+    names = [stage.pop("name", None) for stage in stages]
+    if any(type(name) is not str for name in names) or len(set(names)) < len(names) or (len(names) > 1 and "" in names):
+        raise UsageError("config", "every one of [[stages]] needs a name of its own", file=file)
+    merged = [
+        {section: values.get(section, {}) | stage.get(section, {}) for section in {*values, *stage}} for stage in stages
+    ]
+    overrides = list(overrides)
+    return [Stage(name, _made(one, overrides)) for name, one in zip(names, merged, strict=True)]
+
+
 def load_config(file: Path | None, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a TOML file, or of the defaults, with `SECTION.FIELD=VALUE` overrides.
+    """The configuration of a TOML file without stages, or of the defaults, with `SECTION.FIELD=VALUE` overrides.
 
     Raises:
         UsageError: the file cannot be read or is no TOML; a section or field is unknown (the nearest name is given), a
             value is of another type or beyond its limit.
     """
-    values = _read(file) if file else {}
+    return _made(_read(file) if file else {}, overrides)
+
+
+def _made(values: dict[str, Any], overrides: Iterable[str]) -> TrainConfig:
     for text in overrides:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -163,7 +207,7 @@ class _Text(str):
     """A value from the command line, whose type is the field's."""
 
 
-def _read(file: Path) -> dict[str, dict[str, Any]]:
+def _read(file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -171,7 +215,7 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("config", f"is no TOML file: {error}", file=file) from error
     for name, given in values.items():
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) and not (name == "stages" and isinstance(given, list)):
             raise UsageError("config", f"{shown(name)} stands outside any section; write it below [...]", file=file)
     return values
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cmgan.config import PRESETS
 from cmgan.errors import UsageError
 from cmgan.masks.config import MaskConfig
 from cmgan.masks.draw import draw_mask
@@ -27,24 +26,34 @@ def open_inputs(config: TrainConfig) -> tuple[TrainingSet, str]:
     Raises:
         UsageError, PictureError: those of `open_pictures` and `silhouettes_from`; procedural:COUNT without a count.
     """
-    data, resolution = config.data, PRESETS[config.model.preset].resolution
-    pictures = _pictures(config)
+    annotations = Path(config.data.annotations) if config.data.annotations else None
+    pictures = _pictures("path", config.data.path, annotations, config.data.suffix)
+    return _samples(config, pictures, annotated=annotations is not None), pictures.fingerprint
+
+
+def open_validation(config: TrainConfig) -> TrainingSet:
+    """The samples to judge by, of `data.validation`; their masks are made as those of training, without annotations.
+
+    Raises:
+        As `open_inputs`.
+    """
+    return _samples(config, _pictures("validation", config.data.validation, None, config.data.suffix), annotated=False)
+
+
+def _samples(config: TrainConfig, pictures: Pictures | ProceduralPictures, *, annotated: bool) -> TrainingSet:
+    data, resolution, seed = config.data, config.generator.resolution, config.loop.seed
     folder = Path(data.silhouettes) if data.silhouettes else None
-    shapes = silhouettes_from(folder, pictures if data.annotations else None, config.masks)
+    shapes = silhouettes_from(folder, pictures if annotated else None, config.masks)
     mask = partial(_mask, kind=data.masks, silhouettes=shapes, numbers=config.masks)
-    seed = config.loop.seed
-    samples = TrainingSet(pictures, resolution, seed, mask, smallest_crop=data.smallest_crop, bad=data.bad_pictures)
-    return samples, pictures.fingerprint
+    return TrainingSet(pictures, resolution, seed, mask, smallest_crop=data.smallest_crop, bad=data.bad_pictures)
 
 
-def _pictures(config: TrainConfig) -> Pictures | ProceduralPictures:
-    data = config.data
-    if not data.path.startswith(_PROCEDURAL):
-        annotations = Path(data.annotations) if data.annotations else None
-        return open_pictures(Path(data.path), annotations, validation=data.validation, suffix=data.suffix)
-    count = data.path.removeprefix(_PROCEDURAL)
+def _pictures(field: str, path: str, annotations: Path | None, suffix: str) -> Pictures | ProceduralPictures:
+    if not path.startswith(_PROCEDURAL):
+        return open_pictures(Path(path), annotations, suffix=suffix)
+    count = path.removeprefix(_PROCEDURAL)
     if not count.isdecimal() or not int(count):
-        raise UsageError("config", f"data.path is {data.path}; procedural: and a number of pictures is needed")
+        raise UsageError("config", f"data.{field} is {path}; procedural: and a number of pictures is needed")
     return ProceduralPictures(int(count))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,20 +15,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmgan.errors import ModelError, NumbersError, UsageError, warn
+from cmgan.errors import ModelError, NumbersError, UsageError, logger, warn
 from cmgan.files import write_atomically
+from cmgan.model.generator import Generator
 from cmgan.model.pipeline import inpaint_bytes
 from cmgan.model.weights import save_generator, weights_digest
 from cmgan.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from cmgan.train.config import TrainConfig, differences, load_config, to_toml
 from cmgan.train.data.batches import batches, steps_per_epoch
 from cmgan.train.distributed import World
-from cmgan.train.inputs import open_inputs
+from cmgan.train.grow import fit_encoder
+from cmgan.train.inputs import open_inputs, open_validation
 from cmgan.train.journal import Journal, sheet
+from cmgan.train.memory import keep_freed_memory
 from cmgan.train.networks import Networks
 from cmgan.train.signals import Signals
-from cmgan.train.steps import Batch, Stepper
+from cmgan.train.steps import Batch, Stepper, uses_bfloat16
 from cmgan.train.tally import Record, Tally
+from cmgan.train.validation import Validation
 
 MOST_SKIPPED = 20  # steps in a row without a finite gradient
 _SHOWN = 4  # pictures on a sheet
@@ -43,6 +48,7 @@ class Progress:
     skipped: int = 0  # of them without a finite gradient
     skipped_in_a_row: int = 0
     bad_pictures: int = 0
+    best: float | None = None  # the least loss on the validation pictures
     sums: dict[str, list[float]] = field(default_factory=dict)  # of each term since the last line: sum, count
 
 
@@ -72,6 +78,9 @@ def train(
         NumbersError: gradients were not finite for 20 steps, or processes drifted apart; the last checkpoint stands.
         SystemRefusal: something cannot be written.
     """
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    keep_freed_memory()
     with _claimed(folder, config, world, allow_change), Signals() as signals:
         run = _Run(config, folder, world, allow_change)
         return run.go(signals, report)
@@ -135,11 +144,17 @@ class _Run:
         self.steps_per_epoch = steps_per_epoch(self.samples, config.pictures_a_step, world.size)
         self.networks = Networks(config, world.device)
         self.progress = Progress()
-        self._go_on(allow_change)
+        if not self._go_on(allow_change) and self.networks.small is not None:
+            self._fit_encoder(self.networks.small)
         self.stepper = Stepper(config, self.networks, world)
         self.until = min(config.loop.steps, config.run.max_steps or config.loop.steps)  # the last step of this session
         self.tally = Tally(world)
         self.bad_pictures = 0  # of this process, since the last fetch
+        self.validation: Validation | None = None
+        if config.data.validation and world.rank == 0:
+            held = open_validation(config)
+            perceptual = self.stepper.perceptual
+            self.validation = Validation(held, config.run.validation_pictures, config.loss, perceptual, world.device)
         self.journal: Journal | None = None
         if world.rank == 0:
             self.journal = Journal(folder, self.progress.step, tensorboard=config.run.tensorboard)
@@ -148,12 +163,24 @@ class _Run:
         """What else the bits of the result depend on."""
         threads = torch.get_num_threads() if self.world.device.type == "cpu" else 0
         device = self.world.device.type
-        return {"processes": self.world.size, "threads": threads, "device": device, "torch": torch.__version__}
+        bfloat16 = uses_bfloat16(self.config.loop.autocast, self.world.device)
+        versions = {"torch": torch.__version__, "bfloat16": bfloat16}
+        return {"processes": self.world.size, "threads": threads, "device": device, **versions}
 
-    def _go_on(self, allow_change: bool) -> None:
+    def _fit_encoder(self, small: Generator) -> None:
+        """What a grown generator's encoder lacks; every process does the same on the same pictures."""
+        pictures, steps = self.config.loop.batch, self.config.loop.fit_encoder
+        found = itertools.islice(batches(self.samples, pictures, epochs=None), steps)
+        pairs = (Batch.of(sample, self.world.device) for sample in found)
+        left = fit_encoder(self.networks.generator, small, ((pair.image, pair.mask) for pair in pairs))
+        self.networks.ema.load_state_dict(self.networks.generator.state_dict())
+        logger.info("the encoder was fitted to that of the smaller model: %.1f %% of the variance is left", 100 * left)
+
+    def _go_on(self, allow_change: bool) -> bool:
+        """Take up the newest checkpoint; False where there is none."""
         checkpoint = latest_checkpoint(self.folder / "checkpoints")
         if checkpoint is None:
-            return
+            return False
         before, now = checkpoint.state["surroundings"], self._surroundings()
         changed = [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
         _refuse(changed, "surroundings_differ", UsageError, self.folder, allow_change)
@@ -162,6 +189,7 @@ class _Run:
             _refuse(changed, "data_changed", ModelError, self.folder, allow_change)
         self.networks.load(checkpoint.model, checkpoint.optimiser)
         self.progress = Progress(**checkpoint.state["progress"])
+        return True
 
     def go(self, signals: Signals, report: Report) -> Outcome:
         """Steps until the last one, a limit or a signal; then what was not yet saved is."""
@@ -184,6 +212,8 @@ class _Run:
                 self._log(now - began, done / (now - last))
                 report(self.progress.step, done / (now - last))
                 last, last_step = now, self.progress.step
+            if self.progress.step % run.validate_every == 0 or self.progress.step == steps:
+                self._validate()
             if self.progress.step % run.grid_every == 0 or stop:
                 self._show()
             if save or stop or self.progress.step % run.save_every == 0:
@@ -236,18 +266,31 @@ class _Run:
         progress = self.progress
         line: dict[str, Any] = {"step": progress.step}
         line |= {name: total / count for name, (total, count) in progress.sums.items()}
+        line["learning_rate"] = self.networks.optimisers["generator"].param_groups[0]["lr"]
         line |= {"skipped": progress.skipped, "seconds": round(seconds, 1), "pictures_per_second": round(speed, 2)}
         progress.sums = {}
         if self.journal is not None:
             self.journal.write(line)
 
+    def _validate(self) -> None:
+        """Note the losses on the validation pictures; the best generator by them is kept as the folder `best`."""
+        if self.validation is None or self.journal is None:
+            return
+        terms = self.validation(self.networks.ema)
+        self.journal.write({"step": self.progress.step, **terms})
+        if self.progress.best is None or terms["validation"] < self.progress.best:
+            self.progress.best = terms["validation"]
+            self._save_model("best")
+
     def _show(self) -> None:
-        """A sheet of the first pictures: with their hole, as the averaged generator fills it, as they are."""
+        """A sheet of the first pictures, of those for validation where there are any: with their hole, as the averaged
+        generator fills it, as they are."""
         if self.journal is None:
             return
         rows = []
-        for index in range(min(_SHOWN, len(self.samples))):
-            sample = self.samples.item(0, index)
+        samples = self.samples if self.validation is None else self.validation.samples
+        for index in range(min(_SHOWN, len(samples))):
+            sample = samples.item(0, index)
             holed = np.where(sample["hole"][..., None], 128, sample["image"]).astype(np.uint8)
             rows.append((holed, self._filled(sample["image"], sample["hole"], index), sample["image"]))
         self.journal.show(self.progress.step, sheet(rows))
@@ -276,7 +319,10 @@ class _Run:
             checkpoints = self.folder / "checkpoints"
             checkpoints.mkdir(exist_ok=True)
             save_checkpoint(checkpoints, Checkpoint(*tensors, state), self.config.run.keep)
-            licence = self.config.model.licence
-            save_generator(self.networks.ema, self.folder / "ema", trained=True, licence=licence, overwrite=True)
+            self._save_model("ema")
             self.journal.plot()
         self.world.wait()
+
+    def _save_model(self, name: str) -> None:
+        licence = self.config.model.licence
+        save_generator(self.networks.ema, self.folder / name, trained=True, licence=licence, overwrite=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from cmgan.config import PRESETS
+from cmgan.config import GeneratorConfig
 from cmgan.errors import ModelError, UsageError
 from cmgan.kernels import use
 from cmgan.model.decoder import Cascade
@@ -19,6 +20,7 @@ from cmgan.model.discriminator import Discriminator
 from cmgan.model.generator import Generator
 from cmgan.model.weights import load_generator
 from cmgan.train.config import OptimiserSection, TrainConfig
+from cmgan.train.grow import grown
 
 # What to-RGB starts with is drawn times this: the sum over all scales would be far beyond [-1, 1], and the fill of the
 # known pyramid is a picture already.
@@ -33,7 +35,8 @@ class Networks:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         torch.manual_seed(config.loop.seed)
-        self.generator = _placed(_generator(config), config, device)
+        generator, self.small = _generator(config)
+        self.generator = _placed(generator, config, device)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if device.type == "cuda":
             _choose_algorithms(config.loop.deterministic)
@@ -93,20 +96,27 @@ class Networks:
                     self.optimisers[name].state[parameter] = moments
 
 
-def _generator(config: TrainConfig) -> Generator:
-    """The network of the preset, initialised for training or with the weights of `model.start`."""
-    preset = PRESETS[config.model.preset]
+def _generator(config: TrainConfig) -> tuple[Generator, Generator | None]:
+    """The network of the preset, initialised for training or with the weights of `model.start`; and the model of half
+    the resolution that it is grown from, where it is."""
+    wanted = config.generator
     if not config.model.start:
-        generator = Generator(preset)
+        generator = Generator(wanted)
         for module in generator.modules():
             if isinstance(module, Cascade):
-                module.rgb.weight.data.mul_(_FIRST_RGB[preset.fill])
-        return generator
+                module.rgb.weight.data.mul_(_FIRST_RGB[wanted.fill])
+        return generator, None
     generator = load_generator(Path(config.model.start)).generator
-    if generator.config != preset:
-        message = f"is a {generator.config.name}; model.preset is {preset.name}"
-        raise UsageError("config", message, file=config.model.start)
-    return generator
+    if generator.config == wanted:
+        return generator, None
+    if generator.config == replace(wanted, resolution=wanted.resolution // 2):
+        return grown(generator), generator
+    message = f"is a {_shape(generator.config)}, which neither is nor grows to a {_shape(wanted)}"
+    raise UsageError("config", message, file=config.model.start)
+
+
+def _shape(config: GeneratorConfig) -> str:
+    return f"{config.name} of {config.resolution} pixels with fill {config.fill}"
 
 
 def _placed(module: Network, config: TrainConfig, device: torch.device) -> Network:

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cmgan.features.maps import extractor
 from cmgan.masks.rng import sample_rng
 from cmgan.train import losses
+from cmgan.train.augment import Augmentation
 from cmgan.train.config import TrainConfig
 from cmgan.train.distributed import World
 from cmgan.train.double_backward import TwiceDifferentiable
@@ -49,6 +50,7 @@ class Stepper:
         self.shared = {name: world.wrapped(module) for name, module in networks.trained.items()}
         self.fast = {name: self._compiled(module) for name, module in self.shared.items()}
         self.judge = self._compiled(networks.discriminator) if networks.discriminator else None  # for the generator
+        self.autocast = uses_bfloat16(config.loop.autocast, world.device)
         self.perceptual: Perceptual | None = None
         if config.loss.perceptual:
             network = extractor(config.loss.perceptual_network).to(world.device)
@@ -121,7 +123,7 @@ class Stepper:
         return module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext()
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.loop.autocast)
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.autocast)
 
     def _forward(self, name: str, *inputs: Tensor, penalise: bool, **options: bool) -> Tensor:
         """A network's output in float32; with `penalise`, its gradient is cheap to differentiate again."""
@@ -145,12 +147,21 @@ class Stepper:
         if adversarial:
             assert networks.discriminator is not None and self.judge is not None
             with _frozen(networks.discriminator), self._autocast():
-                scores = self.judge(picture, part.mask).float()
+                scores = self.judge(*self._changed(picture, part.mask)).float()
             loss = losses.generator_adversarial(options.adversarial, scores)
-            weighted["adversarial"] = options.adversarial_weight, loss
+            ramp = options.adversarial_ramp
+            share = min(1.0, (number - options.adversarial_from + 1) / ramp) if ramp else 1.0
+            weighted["adversarial"] = share * options.adversarial_weight, loss
         if penalise:
             weighted["path_length"] = options.path_length * options.path_length_every, self._path_penalty(raw)
         return _total(weighted, terms), picture.detach()
+
+    def _changed(self, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What the discriminator sees of a generated picture."""
+        if not self.config.loss.augment:
+            return picture, mask
+        change = Augmentation.drawn(picture)
+        return change(picture), change.moved(mask)
 
     def _path_penalty(self, raw: Tensor) -> Tensor:
         assert self._w is not None
@@ -166,8 +177,13 @@ class Stepper:
         penalise = bool(options.r1_gamma) and number % options.r1_every == 0
         image = part.image.detach().requires_grad_(penalise)
 
+        change = Augmentation.drawn(image) if options.augment else None
+
         def judge(picture: Tensor, penalise: bool = True) -> Tensor:
-            return self._forward("discriminator", picture, part.mask, penalise=penalise)
+            mask = part.mask
+            if change is not None:
+                picture, mask = change(picture), change.moved(mask)
+            return self._forward("discriminator", picture, mask, penalise=penalise)
 
         real, false = judge(image, penalise), judge(fake, False)
         weighted = {"discriminator": (1.0, losses.discriminator_adversarial(options.adversarial, real, false))}
@@ -180,6 +196,15 @@ class Stepper:
             penalty = losses.gradient_penalty(judge, part.image, fake, share)
             weighted["gradient_penalty"] = options.gradient_penalty, penalty
         return _total(weighted, terms)
+
+
+def uses_bfloat16(autocast: str, device: torch.device) -> bool:
+    """What `loop.autocast` comes to here: "auto" is on for CUDA and for processors that multiply bfloat16 themselves;
+    elsewhere PyTorch emulates it, many times slower than float32."""
+    if autocast == "auto":
+        known = torch.cpu.get_capabilities()
+        return device.type == "cuda" or any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return autocast == "on"
 
 
 def _total(weighted: dict[str, tuple[float, Tensor]], terms: Terms) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 import pytest
 
 from cmgan.errors import UsageError
-from cmgan.train.config import TrainConfig, differences, load_config, to_toml
+from cmgan.train.config import TrainConfig, differences, load_config, load_recipe, to_toml
 
 LEAST = ["model.preset=tiny-64", "data.path=photos"]
 
@@ -70,6 +70,28 @@ def test_files_that_are_none_are_refused(tmp_path):
     file.write_text("batch = 3\n")
     with pytest.raises(UsageError, match="outside any section"):
         load_config(file)
+
+
+def test_stages_go_over_the_sections_and_overrides_over_both(tmp_path):
+    file = tmp_path / "recipe.toml"
+    base = '[model]\npreset = "tiny-64"\n[data]\npath = "here"\n[loop]\nbatch = 3\nseed = 7\n'
+    file.write_text(f'{base}[[stages]]\nname = "a"\nloop.batch = 5\nmodel.resolution = 32\n[[stages]]\nname = "b"\n')
+    first, second = load_recipe(file, ["loop.seed=8"])
+    assert (first.name, second.name) == ("a", "b")
+    assert [stage.config.loop.batch for stage in (first, second)] == [5, 3]
+    assert [stage.config.generator.resolution for stage in (first, second)] == [32, 64]
+    assert [stage.config.loop.seed for stage in (first, second)] == [8, 8]
+    file.write_text(base)
+    (alone,) = load_recipe(file)
+    assert alone.config == load_config(file)
+
+
+def test_stages_without_names_of_their_own_are_refused(tmp_path):
+    file = tmp_path / "recipe.toml"
+    for stages in ("[[stages]]\n", '[[stages]]\nname = "a"\n[[stages]]\nname = "a"\n', "[[stages]]\nname = 3\n"):
+        file.write_text(stages)
+        with pytest.raises(UsageError, match="a name of its own"):
+            load_recipe(file, LEAST)
 
 
 def test_the_least_that_is_needed():

@@ -41,6 +41,24 @@ def test_a_run_leaves_what_it_should(whole):
         assert sheet.size == (3 * 66 + 2, 4 * 66 + 2)  # pictures of 64 pixels, two between them
 
 
+def test_the_best_generator_by_the_validation_pictures_is_kept(tmp_path):
+    """Of a run whose learning rate jumps so that it gets worse; the journal has a look after every step."""
+    run = tmp_path / "run"
+    plain = ("loss.adversarial_weight=0", "loss.path_length=0", "optimiser.warmup=0", "optimiser.ema_warmup=0")
+    looks = ("data.validation=procedural:3", "run.validate_every=1", "run.log_every=1")
+    train(small(*plain, *looks, "loop.steps=3", "run.max_steps=1", "optimiser.learning_rate=1e-3"), run, ALONE)
+    kept = (run / "best" / "model.safetensors").read_bytes()
+    worse = small(*plain, *looks, "loop.steps=3", "optimiser.learning_rate=1e3")
+    train(worse, run, ALONE, allow_change=True)
+    lines = journal(run)
+    scores = [line["validation"] for line in lines if "validation" in line]
+    assert len(scores) == 3 and scores[0] == min(scores) < max(scores[1:])
+    assert (run / "best" / "model.safetensors").read_bytes() == kept
+    assert (run / "ema" / "model.safetensors").read_bytes() != kept
+    assert [line["learning_rate"] for line in lines if "learning_rate" in line][0] == pytest.approx(1e-3)
+    assert load_generator(run / "best").trained
+
+
 def test_tensorboard_reads_the_numbers_of_the_journal_and_the_pictures(tmp_path):
     """Of a run that was stopped and went on: its own reader finds each step once."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -214,7 +232,7 @@ def test_accumulated_batches_are_the_same_step_as_one():
     But for what is drawn a pass: z, which is made not to matter here, and the noise. (The discriminator looks at the
     spread within a pass.)
     """
-    plain = ("loss.adversarial_weight=0", "loss.path_length=0", "loop.autocast=false")
+    plain = ("loss.adversarial_weight=0", "loss.path_length=0", "loop.autocast=off")
     gradients = []
     for shape in (("loop.batch=2",), ("loop.batch=1", "loop.accumulate=2")):
         config = small(*plain, *shape)

@@ -1,20 +1,17 @@
-"""The pictures of an archive: which of its entries they are, their split, their annotations."""
+"""The pictures of an archive: which of its entries they are, their annotations."""
 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 
-from cmgan.errors import PictureError, UsageError
+from cmgan.errors import PictureError
 from cmgan.imaging.limits import Limits
 from cmgan.masks.segments import Segments
 from cmgan.train.data.annotations import Annotations
 from cmgan.train.data.archive import PICTURE_SUFFIXES, Archive, open_archive
-
-SPLITS = ("train", "validation", "all")
 
 
 class Pictures:
@@ -54,49 +51,28 @@ def open_pictures(
     path: Path,
     annotations: Path | None = None,
     *,
-    split: str = "train",
-    validation: float = 0.0,
     suffix: str = "",
     limits: Limits | None = None,
 ) -> Pictures:
     """The pictures of a folder, zip, tar or folder of tars, without unpacking.
 
     With a `suffix` such as `image.jpg` only those count whose names end so, behind a dot: a sample of WebDataset may
-    hold several pictures.
-
-    A picture belongs to the validation split if the hash of its name falls under the share `validation`, whatever
-    else the archive holds. Annotations lie in an archive of their own, at the pictures' names, or beside the pictures
+    hold several pictures. Annotations lie in an archive of their own, at the pictures' names, or beside the pictures
     (see `annotations.py`).
 
     Raises:
-        PictureError: those of `open_archive`; no_pictures, also where a split is empty.
-        UsageError: split, validation.
+        PictureError: those of `open_archive`; no_pictures.
     """
-    if split not in SPLITS:
-        raise UsageError("split", f"{split!r} is no split; the splits are {', '.join(SPLITS)}")
-    if not 0 <= validation < 1:
-        raise UsageError("validation", f"a share of {validation}; a number from 0 to below 1 is needed")
     archive = open_archive(path)
     source = Annotations(open_archive(annotations) if annotations else archive, beside=annotations is None)
     ending = f".{suffix.lower().removeprefix('.')}" if suffix else ""
     members = [
         number
         for number, name in enumerate(archive.names)
-        if name.lower().endswith(PICTURE_SUFFIXES)
-        and name.lower().endswith(ending)
-        and not source.owns(name)
-        and (split == "all" or is_validation(name, validation) == (split == "validation"))
+        if name.lower().endswith(PICTURE_SUFFIXES) and name.lower().endswith(ending) and not source.owns(name)
     ]
     if not members:
         looked = ending or ", ".join(PICTURE_SUFFIXES)
-        message = f"no picture in it for the split {split!r} ({looked}; hidden files do not count)"
+        message = f"no picture in it ({looked}; hidden files do not count)"
         raise PictureError("no_pictures", message, file=path)
     return Pictures(archive, np.array(members, np.int64), source, limits or Limits())
-
-
-def is_validation(name: str, share: float) -> bool:
-    """Whether the composed name's hash, a number from 0 to below 1, falls under `share`."""
-    digest = hashlib.blake2b(
-        unicodedata.normalize("NFC", name).encode(errors="surrogateescape"), digest_size=8
-    ).digest()
-    return int.from_bytes(digest) < share * 2**64

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmgan.errors import PictureError, UsageError
-from cmgan.train.data.pictures import is_validation, open_pictures
+from cmgan.errors import PictureError
+from cmgan.train.data.pictures import open_pictures
 from tests.train.data.archives import folder_of, jpegs, shards_of, tar_of, zip_of
 
 FILES = jpegs(12)
@@ -59,40 +59,6 @@ def test_pickled_it_is_small_and_reads_the_same(tmp_path):
         assert [again.read(i) for i in range(len(again))] == [FILES[name] for name in sorted(FILES)]
 
 
-class TestSplit:
-    @pytest.fixture
-    def names(self, tmp_path):
-        path = zip_of(tmp_path / "z.zip", {f"{i:04}.jpg": b"x" for i in range(2000)})
-
-        def of(split, share):
-            pictures = open_pictures(path, split=split, validation=share)
-            return {pictures.name(i) for i in range(len(pictures))}
-
-        return of
-
-    def test_parts_the_collection(self, names):
-        assert names("train", 0.1) | names("validation", 0.1) == names("all", 0.1)
-        assert not names("train", 0.1) & names("validation", 0.1)
-
-    def test_has_about_the_share_that_was_asked_for(self, names):
-        assert 150 < len(names("validation", 0.1)) < 250  # nearly four standard deviations of 2000 draws
-
-    def test_grows_with_the_share_and_depends_on_the_name_only(self, names, tmp_path):
-        assert names("validation", 0.05) < names("validation", 0.1)
-        kept = sorted(names("validation", 0.1))[:20]
-        alone = open_pictures(zip_of(tmp_path / "few.zip", dict.fromkeys(kept, b"x")), split="all", validation=0.1)
-        assert [alone.name(i) for i in range(20)] == kept
-        few = open_pictures(tmp_path / "few.zip", split="validation", validation=0.1)
-        assert len(few) == 20
-
-    @pytest.mark.parametrize(
-        ("split", "share"), [("test", 0.1), ("train", 1.0), ("train", -0.1), ("all", float("nan"))]
-    )
-    def test_refuses_what_is_none(self, split, share, tmp_path):
-        with pytest.raises(UsageError):
-            open_pictures(zip_of(tmp_path / "z.zip", FILES), split=split, validation=share)
-
-
 @pytest.mark.parametrize("suffix", ["image.jpg", ".image.jpg", "IMAGE.JPG"])
 def test_a_suffix_chooses_among_the_pictures_of_a_sample(suffix, tmp_path):
     sample = {f"{i:03}.{kind}": b"x" for i in range(3) for kind in ("image.jpg", "depth.png", "mask.jpg", "json")}
@@ -112,11 +78,6 @@ def test_without_pictures_it_says_what_was_looked_for(files, tmp_path):
         with pytest.raises(PictureError, match=r"\.jpg, \.jpeg, \.png, \.webp") as caught:
             open_pictures(make(tmp_path / ("folder" if make is folder_of else make.__name__), files))
         assert caught.value.slug == "no_pictures"
-
-
-def test_an_empty_split_is_refused(tmp_path):
-    with pytest.raises(PictureError, match="validation"):
-        open_pictures(zip_of(tmp_path / "z.zip", FILES), split="validation")
 
 
 class TestAnnotations:
@@ -139,12 +100,10 @@ class TestAnnotations:
 
     @pytest.mark.parametrize("form", ["NFC", "NFD"])
     def test_names_are_compared_after_normalisation(self, form, tmp_path):
-        """The split, too, is that of the collection on the other system."""
         here, there = (unicodedata.normalize(f, "\u00e9") for f in (form, "NFD" if form == "NFC" else "NFC"))
         pictures = folder_of(tmp_path / "pictures", {f"{here}.jpg": self.beside["p/a.jpg"]})
         ids = {f"{there}.png": self.beside["p/a.png"], f"{there}.json": self.beside["p/a.json"]}
         assert open_pictures(pictures, tar_of(tmp_path / "ids.tar", ids)).segments(0).things == {1}
-        assert all(is_validation(here, share) == is_validation(there, share) for share in np.linspace(0, 1, 99))
 
     def test_in_shards_beside_the_pictures(self, tmp_path):
         pictures = open_pictures(shards_of(tmp_path / "shards", {**self.beside, "p/b.jpg": b"x"}, 1))
