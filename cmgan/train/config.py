@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -19,6 +20,7 @@ from cmgan.files import sha256
 from cmgan.masks.config import PUBLISHED, MaskConfig
 from cmgan.masks.draw import KINDS
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a stage, which its folder is called after
 AUTOCAST = ("auto", "on", "off")
 
 
@@ -36,6 +38,8 @@ class DataSection:
     path: str = option("", "pictures: a folder, zip, tar or shards; or procedural:COUNT, drawn from the seed")
     annotations: str = option("", "panoptic annotations: a folder or archive beside them; empty: none")
     validation: str = option("", "pictures to judge by during the run, of none that is trained on; empty: none")
+    validation_every: int = option(500, "steps from one look at them to the next", least=1)
+    validation_pictures: int = option(64, "of them, the first ones, with a hole each that stays the same", least=1)
     suffix: str = option("", "such as image.jpg: the pictures whose names end so, of samples with several; empty: all")
     smallest_crop: float = option(0.5, "least side of a crop, a share of the picture's shorter side", least=0)
     bad_pictures: str = option("fail", "what a picture that cannot be used does", choices=("fail", "skip"))
@@ -100,8 +104,6 @@ class RunSection:
     log_every: int = option(10, "steps from one line of the journal to the next", least=1)
     save_every: int = option(500, "steps from one checkpoint to the next", least=1)
     grid_every: int = option(500, "steps from one sheet of pictures to the next", least=1)
-    validate_every: int = option(500, "steps from one look at the validation pictures to the next", least=1)
-    validation_pictures: int = option(64, "of them, the first ones, with a hole each that stays the same", least=1)
     keep: int = option(3, "checkpoints that are kept", least=1)
     tensorboard: bool = option(False, "also write TensorBoard's files")
 
@@ -123,6 +125,7 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             if getattr(self.optimiser, name) >= 1:
                 raise UsageError("config", f"optimiser.{name} is {getattr(self.optimiser, name)}; below 1 is needed")
+        _ = self.generator  # refuses a resolution that no network has
         if not self.data.path:
             raise UsageError("config", "data.path is missing: the folder or archive of pictures to train on")
 
@@ -169,16 +172,21 @@ def load_recipe(file: Path | None, overrides: Iterable[str] = ()) -> list[Stage]
     Raises:
         UsageError: as `load_config`; a stage has no name, or that of another.
     """
-    values = _read(file) if file else {}
-    stages = values.pop("stages", [{"name": ""}])
-    names = [stage.pop("name", None) for stage in stages]
-    if any(type(name) is not str for name in names) or len(set(names)) < len(names) or (len(names) > 1 and "" in names):
-        raise UsageError("config", "every one of [[stages]] needs a name of its own", file=file)
-    merged = [
-        {section: values.get(section, {}) | stage.get(section, {}) for section in {*values, *stage}} for stage in stages
-    ]
-    overrides = list(overrides)
-    return [Stage(name, _made(one, overrides)) for name, one in zip(names, merged, strict=True)]
+    values, overrides = _read(file) if file else {}, list(overrides)
+    if file is None or "stages" not in values:
+        return [Stage("", _made(values, overrides))]
+    given = values.pop("stages")
+    if not isinstance(given, list) or not given or not all(isinstance(stage, dict) for stage in given):
+        raise UsageError("config", "stages is no list of stages; write [[stages]] above each", file=file)
+    names = [stage.pop("name", None) for stage in given]
+    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names) or len(set(names)) < len(names):
+        raise UsageError("config", "every one of [[stages]] needs a name of its own, of letters and digits", file=file)
+    stages = []
+    for name, over in zip(names, given, strict=True):
+        _check_sections(over, file)
+        merged = {section: values.get(section, {}) | over.get(section, {}) for section in [*values, *over]}
+        stages.append(Stage(name, _made(merged, overrides)))
+    return stages
 
 
 def load_config(file: Path | None, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -214,10 +222,14 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageError("config", f"cannot be read ({error.strerror})", file=file) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("config", f"is no TOML file: {error}", file=file) from error
-    for name, given in values.items():
-        if not isinstance(given, dict) and not (name == "stages" and isinstance(given, list)):
-            raise UsageError("config", f"{shown(name)} stands outside any section; write it below [...]", file=file)
+    _check_sections({name: given for name, given in values.items() if name != "stages"}, file)
     return values
+
+
+def _check_sections(values: dict[str, Any], file: Path) -> None:
+    for name, given in values.items():
+        if not isinstance(given, dict):
+            raise UsageError("config", f"{shown(name)} stands outside any section; write it below [...]", file=file)
 
 
 def _section(name: str, default: Any, given: dict[str, Any]) -> Any:

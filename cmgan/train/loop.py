@@ -154,7 +154,7 @@ class _Run:
         if config.data.validation and world.rank == 0:
             held = open_validation(config)
             perceptual = self.stepper.perceptual
-            self.validation = Validation(held, config.run.validation_pictures, config.loss, perceptual, world.device)
+            self.validation = Validation(held, config.data.validation_pictures, config.loss, perceptual, world.device)
         self.journal: Journal | None = None
         if world.rank == 0:
             self.journal = Journal(folder, self.progress.step, tensorboard=config.run.tensorboard)
@@ -212,7 +212,7 @@ class _Run:
                 self._log(now - began, done / (now - last))
                 report(self.progress.step, done / (now - last))
                 last, last_step = now, self.progress.step
-            if self.progress.step % run.validate_every == 0 or self.progress.step == steps:
+            if self.progress.step % self.config.data.validation_every == 0 or self.progress.step == steps:
                 self._validate()
             if self.progress.step % run.grid_every == 0 or stop:
                 self._show()

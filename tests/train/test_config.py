@@ -49,6 +49,7 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_values_of_another_type_or_beyond_a_limit_are_refused(tmp_path):
     assert "loop.batch is 3.5; a whole number" in refusal("loop.batch=3.5")
     assert "loop.batch is 0; a number of at least 1" in refusal("loop.batch=0")
+    assert "resolution 100: a power of two" in refusal("model.resolution=100")
     assert "run.tensorboard is yes; true or false" in refusal("run.tensorboard=yes")
     assert "loss.perceptual is nan" in refusal("loss.perceptual=nan")
     assert "optimiser.beta2 is 1.0; below 1" in refusal("optimiser.beta2=1")
@@ -88,9 +89,13 @@ def test_stages_go_over_the_sections_and_overrides_over_both(tmp_path):
 
 def test_stages_without_names_of_their_own_are_refused(tmp_path):
     file = tmp_path / "recipe.toml"
-    for stages in ("[[stages]]\n", '[[stages]]\nname = "a"\n[[stages]]\nname = "a"\n', "[[stages]]\nname = 3\n"):
-        file.write_text(stages)
+    for name in ("", 'name = "a"\n[[stages]]\nname = "a"', "name = 3", 'name = "../a"'):
+        file.write_text(f"[[stages]]\n{name}\n")
         with pytest.raises(UsageError, match="a name of its own"):
+            load_recipe(file, LEAST)
+    for text, words in (("stages = 3", "no list of stages"), ('[[stages]]\nname = "a"\nbatch = 3', "outside any")):
+        file.write_text(text + "\n")
+        with pytest.raises(UsageError, match=words):
             load_recipe(file, LEAST)
 
 

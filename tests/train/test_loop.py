@@ -45,7 +45,7 @@ def test_the_best_generator_by_the_validation_pictures_is_kept(tmp_path):
     """Of a run whose learning rate jumps so that it gets worse; the journal has a look after every step."""
     run = tmp_path / "run"
     plain = ("loss.adversarial_weight=0", "loss.path_length=0", "optimiser.warmup=0", "optimiser.ema_warmup=0")
-    looks = ("data.validation=procedural:3", "run.validate_every=1", "run.log_every=1")
+    looks = ("data.validation=procedural:3", "data.validation_every=1", "run.log_every=1")
     train(small(*plain, *looks, "loop.steps=3", "run.max_steps=1", "optimiser.learning_rate=1e-3"), run, ALONE)
     kept = (run / "best" / "model.safetensors").read_bytes()
     worse = small(*plain, *looks, "loop.steps=3", "optimiser.learning_rate=1e3")

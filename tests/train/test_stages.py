@@ -18,6 +18,7 @@ preset = "tiny-64"
 [data]
 path = "procedural:7"
 validation = "procedural:2"
+validation_every = 2
 [loss]
 perceptual = 0
 [loop]
@@ -27,7 +28,6 @@ fit_encoder = 2
 workers = 0
 log_every = 1
 save_every = 2
-validate_every = 2
 grid_every = 100
 [[stages]]
 name = "half"
