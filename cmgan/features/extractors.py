@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from cmgan.errors import MissingError, ModelError, UsageError
-from cmgan.features.efficientnet import EfficientNetLite, efficientnet_lite
+from cmgan.features.efficientnet import EfficientNetLite, efficientnet_lite, wheel_of
 from cmgan.features.maps import extractor as perceptual_network
-from cmgan.features.open_nsfw import OpenNsfw
-from cmgan.files import read_model_file
+from cmgan.features.open_nsfw import SOURCE, OpenNsfw
+from cmgan.files import read_model_file, sha256
 
 _EPSILON = 1e-8  # under the root of a feature's length, as in LPIPS
 _LARGEST_FILE = 1 << 30  # bytes
@@ -87,7 +87,7 @@ def open_extractor(wanted: str, device: str = "cpu") -> Extractor:
 
 def _lite(variant: int, _: Path, device: torch.device) -> Extractor:
     network = efficientnet_lite(variant).to(device)
-    about = f"EfficientNet-Lite{variant}, ImageNet, five maps of unit length, layers alike"
+    about = f"EfficientNet-Lite{variant}, ImageNet, five maps of unit length, layers alike; {wheel_of(variant)}"
     return Extractor(f"lite{variant}", about, partial(_embed_lite, network, device), True)
 
 
@@ -117,7 +117,7 @@ def _inception(file: Path, device: torch.device) -> Extractor:
     def embed(pictures: np.ndarray) -> Embedding:
         return Embedding([], network(torch.tensor(pictures).permute(0, 3, 1, 2).to(device))[0].cpu().numpy())
 
-    return Extractor("inception", "Inception v3 of FID, 2048 features", embed, False)
+    return Extractor("inception", f"Inception v3 of FID, 2048 features; {_stated(file, data)}", embed, False)
 
 
 def _lpips(file: Path, device: torch.device) -> Extractor:
@@ -133,7 +133,8 @@ def _lpips(file: Path, device: torch.device) -> Extractor:
         maps = network(_signed(pictures, device))
         return Embedding([_unit(m) * weight for m, weight in zip(maps, weights, strict=True)], None)
 
-    return Extractor("lpips", "LPIPS 0.1 on VGG16", embed, True)
+    about = f"LPIPS 0.1 on VGG16, linear layers of torchmetrics; {_stated(file, read_model_file(file, _LARGEST_FILE))}"
+    return Extractor("lpips", about, embed, True)
 
 
 def _open_nsfw(_: Path, device: torch.device) -> Extractor:
@@ -143,7 +144,12 @@ def _open_nsfw(_: Path, device: torch.device) -> Extractor:
         maps = [torch.from_numpy(m) for m in network(pictures)]
         return Embedding([_unit(m) for m in maps], maps[-1].mean(dim=(2, 3)).numpy())
 
-    return Extractor("open_nsfw", "open_nsfw's residual network, five maps of unit length, layers alike", embed, True)
+    about = f"open_nsfw's residual network, five maps of unit length, layers alike; {SOURCE}"
+    return Extractor("open_nsfw", about, embed, True)
+
+
+def _stated(file: Path, data: bytes) -> str:
+    return f"weights {file.name}, SHA-256 {sha256(data)}"
 
 
 def _signed(pictures: np.ndarray, device: torch.device) -> Tensor:

