@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from cmgan.export.gate.tolerances import EXACT_DB
 from cmgan.tables import Table, grid, markdown, page, sheet
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
 SCHEMA = 1
-
-SAME_BYTES = 999.0  # dB: what stands for an infinite PSNR, which JSON does not know
 
 TABLES = {
     "error": "Error in the hole against eager, worst case, 8-bit levels",
@@ -87,7 +86,7 @@ class Row:
         value = self.metrics.get(metric.name)
         if value is None:
             return "-"
-        if metric.name == "hole_psnr_db" and value >= SAME_BYTES:
+        if metric.name == "hole_psnr_db" and value >= EXACT_DB:
             return "exact"
         return f"{value:.{metric.digits if value < 1000 else 0}f}"
 

@@ -89,7 +89,7 @@ def bench(
         raise UsageError("pictures", "--pictures needs --model with an exported file", file=request.model_name)
     if output is not None:
         check_target(output, overwrite=overwrite)
-    with terminal.progress("preparing") as step:
+    with terminal.progress("preparing", lines=True) as step:
         outcome = run_bench(request, step)
     terminal.show(render(outcome.report))
     for path in write_outcome(outcome, output or default_folder(), overwrite=overwrite):
@@ -107,7 +107,7 @@ def _pictures(request: BenchRequest) -> None:
     from cmgan.bench.report import figure_table
     from cmgan.machine import physical_cores
 
-    with terminal.progress("measuring pictures") as step:
+    with terminal.progress("measuring pictures", lines=True) as step:
         figures = measure_pictures(Path(request.model_name), request.threads or physical_cores(), step)
     terminal.show(figure_table("Around the engine", figures))
 
@@ -116,7 +116,7 @@ def _training() -> None:
     from cmgan.bench.pictures import measure_training
     from cmgan.bench.report import figure_table
 
-    with terminal.progress("measuring training data") as step:
+    with terminal.progress("measuring training data", lines=True) as step:
         figures = measure_training(step)
     terminal.show(figure_table("What feeds a training run, one core", figures))
 

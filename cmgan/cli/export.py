@@ -68,6 +68,12 @@ def export(
         list[str] | None, typer.Option("--keep-fp32", help="Layers that stay in fp32 (regex).")
     ] = None,
     device: Device = "cpu",
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads", min=0, rich_help_panel="Engine", help="Of tracing and proving; 0: as many as it likes."
+        ),
+    ] = 0,
     debug_layers: DebugLayers = False,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -95,7 +101,12 @@ def export(
         calib_data=calib_data,
         keep_fp32=tuple(keep_fp32 or ()),
         device=device,
+        threads=threads,
     )
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
     check_folder(output, output / options.file_name, overwrite=overwrite)
     if debug_layers:
         from cmgan.export.debug import check_debuggable
@@ -186,6 +197,8 @@ def _show_divergence(artefact: Path, model: str) -> None:
 def _show_verdict(verdict: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from cmgan.export.gate.tolerances import EXACT_DB
+
     table = Table("against eager, the worst of", "max", "mean", "hole max", "hole equal", "hole PSNR")
     for kind, row in verdict.items():
         if not isinstance(row, dict):
@@ -193,7 +206,8 @@ def _show_verdict(verdict: dict[str, Any]) -> None:
         unit = "levels of 255" if kind == "uint8" else "raw, about [-1, 1]"
         equal = f"{row['hole_equal']:.3%}" if kind == "uint8" else ""
         errors = (f"{row[key]:.2g}" for key in ("max_abs", "mean_abs", "hole_max_abs"))
-        table.add_row(f"{len(verdict['cases'])} comparisons, {unit}", *errors, equal, f"{row['hole_psnr']:.1f} dB")
+        psnr = "exact" if row["hole_psnr"] >= EXACT_DB else f"{row['hole_psnr']:.1f} dB"
+        table.add_row(f"{len(verdict['cases'])} comparisons, {unit}", *errors, equal, psnr)
     terminal.show(table)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from cmgan.cli.options import Overwrite
-from cmgan.cli.render import terminal
+from cmgan.cli.options import Json, Overwrite
+from cmgan.cli.render import terminal, write_json
 
 _EXAMPLES = """Examples:
 
@@ -37,6 +37,7 @@ def masks(
         Path | None, typer.Option("--silhouettes", help="A folder of masks to take the shapes of objects from.")
     ] = None,
     overwrite: Overwrite = False,
+    json: Json = None,
 ) -> None:
     """Write a fixed set of masks (PNG, white = hole) and masks.json, which has the digests."""
     from cmgan.files import check_target
@@ -55,3 +56,4 @@ def masks(
     ratios = [row["ratio"] for row in document["masks"]]
     terminal.say(f"{output}: {count} masks, {min(ratios):.0%} to {max(ratios):.0%} hole")
     terminal.say(f"sha256 of the set: {document['digest']}")
+    write_json(json, {"folder": str(output), **document})

@@ -55,6 +55,7 @@ def init(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights.")] = 0,
     fill: Fill = None,
     overwrite: Overwrite = False,
+    json: Json = None,
 ) -> None:
     """Write a model folder with seeded, untrained weights."""
     from cmgan.config import preset as preset_of
@@ -68,6 +69,7 @@ def init(
     weights.save_generator(generator, folder, trained=False, licence=weights.SEEDED_LICENCE, overwrite=overwrite)
     terminal.say(f"{folder}: {config.name}, untrained weights of seed {seed}")
     terminal.say(f"next: cmgan export --format onnx --model {folder} -o out")
+    write_json(json, _saved(folder, generator, trained=False) | {"seed": seed})
 
 
 def convert(
@@ -77,6 +79,7 @@ def convert(
     preset: Annotated[PresetName | None, typer.Option("--preset", help="Its sizes; else the preset that fits.")] = None,
     fill: Fill = None,
     overwrite: Overwrite = False,
+    json: Json = None,
 ) -> None:
     """Make a model folder of a PyTorch state dictionary, without running what the file might contain."""
     from cmgan.config import preset as preset_of
@@ -90,6 +93,13 @@ def convert(
     weights.save_generator(generator, output, trained=True, licence=licence, overwrite=overwrite)
     terminal.say(f"{output}: {generator.config.name}, weights of {source}")
     terminal.say(f"next: cmgan export --format onnx --model {output} -o out")
+    write_json(json, _saved(output, generator, trained=True) | {"source": str(source)})
+
+
+def _saved(folder: Path, generator: Any, *, trained: bool) -> dict[str, Any]:
+    weights, _ = _model_modules()
+    digest = weights.weights_digest(generator)
+    return {"model": str(folder), **generator.config.to_dict(), "trained": trained, "weights_sha256": digest}
 
 
 def info(
@@ -120,7 +130,9 @@ def doctor(json: Json = None) -> None:
     rows = survey()
     from rich.table import Table
 
-    table = Table("what", "here", "to get it")
+    table = Table()
+    for head, width in (("what", 24), ("here", 37), ("to get it", 29)):  # 100 columns with the lines between
+        table.add_column(head, max_width=width, overflow="fold")
     for row in rows:
         table.add_row(row.what, row.here, row.remedy)
     terminal.show(table)
@@ -136,7 +148,9 @@ def _artefact(path: Path) -> dict[str, Any]:
     metadata, graph = inspect(path)
     facts = asdict(metadata)
     sizes = {file.name: file.stat().st_size for file in files_of(path)}
-    _show_pairs(str(path), facts | {"verdict": metadata.verdict.get("values"), "bytes": sizes})
+    raw = {"raw_output": metadata.raw}
+    shown = {name: value for name, value in facts.items() if name != "raw"} | raw
+    _show_pairs(str(path), shown | {"verdict": metadata.verdict.get("values"), "bytes": sizes})
     document: dict[str, Any] = {"file": str(path), "metadata": facts, "bytes": sizes}
     return document | (_graph(graph) if graph else {})
 
@@ -197,5 +211,17 @@ def _show_pairs(title: str, pairs: dict[str, Any]) -> None:
 
     table = Table("", title, show_header=True)
     for key, value in pairs.items():
-        table.add_row(key.replace("_", " "), str(value))
+        if text := _in_words(value):
+            table.add_row(key.replace("_", " "), text)
     terminal.show(table)
+
+
+def _in_words(value: Any) -> str:
+    """A value as people write it; nothing for one that says nothing."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,11 @@ class Terminal(logging.Handler):
             Console(file=self._results, width=width, markup=False, highlight=False).print(renderable)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-        """A bar on a terminal, nothing elsewhere (with -v a line a step). The block gets `step(what, advance=1)`."""
+    def progress(self, what: str, total: int | None = None, *, lines: bool = False) -> Iterator[Callable[..., None]]:
+        """A bar on a terminal. Elsewhere nothing (with -v a line a step) or, with `lines`, a line for each new step.
+
+        The block gets `step(what, advance=1)`.
+        """
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -93,10 +97,17 @@ class Terminal(logging.Handler):
         with Progress(*columns, console=console, transient=True, disable=self._quiet or not console.is_terminal) as bar:
             task = bar.add_task(what, total=total)
             self._bar = bar if not bar.disable else None
+            lines = lines and bar.disable and not self._quiet
+            started, said = time.monotonic(), ""
 
             def step(what: str, advance: int = 1) -> None:
+                nonlocal said
                 bar.update(task, description=what, advance=advance)
-                logger.info("%s", what)
+                if lines and what != said:
+                    self.error(clipped(f"cmgan: {time.monotonic() - started:.0f} s: {what}"))
+                elif not lines:
+                    logger.info("%s", what)
+                said = what
 
             try:
                 yield step

@@ -87,9 +87,14 @@ def _rehearsed_stage(stage: Stage) -> dict[str, Any]:
     table = Table("what", f"of stage {stage.name}" if stage.name else "of this run")
     for name, value in document.items():
         shown = value.items() if isinstance(value, dict) else [("", value)]
-        table.add_row(name, "\n".join(f"{key} {number:.4g}".strip() for key, number in shown))
+        table.add_row(name, "\n".join(f"{key} {_plain(number)}".strip() for key, number in shown))
     terminal.show(table)
     return document
+
+
+def _plain(number: float) -> str:
+    """Four digits, and no powers of ten for what people count."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
 def _trained(stages: list[Stage], folder: Path, allow_change: bool) -> tuple[dict[str, Any], int]:

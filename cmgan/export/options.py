@@ -35,6 +35,7 @@ class ExportOptions:
     advise: bool = True  # where int8 fails, search for the mix that would pass: minutes
     keep_fp32: tuple[str, ...] = ()  # regular expressions: layers that stay in fp32
     device: str = "cpu"  # that it is compiled for
+    threads: int = 0  # of the comparison with eager; 0: as many as each runtime likes
 
     def __post_init__(self) -> None:
         kind = self.kind

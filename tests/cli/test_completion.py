@@ -62,7 +62,7 @@ def typed(shell, text):
         ("export --precision ", list(get_args(Precision))),
         ("bench --formats eager,o", ["eager,onnx", "eager,openvino"]),
         ("bench --precision fp32,b", ["fp32,bf16"]),
-        ("eval --baselines telea,", ["telea,telea", "telea,navier-stokes", "telea,mean"]),
+        ("eval --baselines telea,nav", ["telea,navier-stokes"]),
         ("init x --preset ti", ["tiny-64"]),
         ("info ti", ["tiny-64"]),
         ("masks --kind th", ["thin", "thick"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+EXACT_DB = 999.0  # the PSNR of what is the same: JSON knows no infinity
+
 
 @dataclass(frozen=True)
 class Tolerance:

@@ -12,7 +12,7 @@ import onnx
 from cmgan.errors import NumbersError
 from cmgan.export.gate.candidate import Progress, Runner
 from cmgan.export.gate.parity import compare
-from cmgan.export.gate.tolerances import SEARCH_MARGIN, TOLERANCES
+from cmgan.export.gate.tolerances import EXACT_DB, SEARCH_MARGIN, TOLERANCES
 from cmgan.export.options import ExportOptions
 from cmgan.export.precision.calibration import calibration_set
 from cmgan.export.precision.quantiser import Quantiser
@@ -120,7 +120,7 @@ def search(shares: dict[str, float], psnr: Callable[[list[str]], float], progres
 
 def hole_psnr(run: Runner, source: Source) -> float:
     """The worst in-hole PSNR over the parity cases, of pictures, or in core graphs of the raw RGB, in decibels."""
-    worst = 999.0  # identical: JSON knows no infinity
+    worst = EXACT_DB
     for case, (picture, raw) in zip(source.cases, source.references, strict=True):
         output = run([case])["output"]
         reference = picture if output.dtype == np.uint8 else raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
     progress("tracing the network")
     model, details = source.graph(options.onnx), dict[str, Any]()
     if options.precision in ("int8", "auto"):
-        model, details = int8_graph(source, options, runner, progress)
+        model, details = int8_graph(source, options, partial(runner, threads=options.threads), progress)
 
     def write(path: Path, metadata: Metadata) -> tuple[Path, ...]:
         for key, value in metadata.to_strings().items():
@@ -35,18 +36,18 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         return save_onnx(model, path)
 
     return Candidate(
-        run=runner(model),
-        run_hot=lambda: runner(with_hot_weights(model, source.generator)),
+        run=runner(model, options.threads),
+        run_hot=lambda: runner(with_hot_weights(model, source.generator), options.threads),
         write=write,
         range=lambda: range_verdict(model, source.generator, source.cases),
         details=details,
     )
 
 
-def runner(model: onnx.ModelProto) -> Runner:
-    """Runs cases through the graph in ONNX Runtime, on the CPU."""
+def runner(model: onnx.ModelProto, threads: int = 0) -> Runner:
+    """Runs cases through the graph in ONNX Runtime, on the CPU; 0 `threads` are as many as it likes."""
     pipeline = pipeline_of(model)
-    running = session(with_raw_output(model), EngineOptions())
+    running = session(with_raw_output(model), EngineOptions(threads=threads))
     names = [output.name for output in running.get_outputs()]
 
     def run(cases: list[Case]) -> Arrays:

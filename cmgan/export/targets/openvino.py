@@ -69,10 +69,11 @@ def runner(model: onnx.ModelProto, ir: IR, options: ExportOptions) -> Runner:
     """Runs cases through the very bytes of the artefact and, for the raw RGB that a pipeline keeps inside, through a
     twin that gives it."""
     pipeline = options.graph.pipeline
-    artefact = Requests(compiled(*ir, options.precision, EngineOptions()))
+    running = EngineOptions(threads=options.threads)
+    artefact = Requests(compiled(*ir, options.precision, running))
     twin = None
     if pipeline == "full":
-        twin = Requests(compiled(*ir_from_onnx(with_raw_output(model)), options.precision, EngineOptions()))
+        twin = Requests(compiled(*ir_from_onnx(with_raw_output(model)), options.precision, running))
 
     def run(cases: list[Case]) -> Arrays:
         inputs = graph_inputs(pipeline, *stacked(cases))

@@ -66,10 +66,10 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
 
     def hot() -> Runner:
         model = with_hot_weights(graph, source.generator)
-        return _session_runner(trt, engine(model), options, place.gpu) if place.gpu else runner(model)
+        return _session_runner(trt, engine(model), options, place.gpu) if place.gpu else runner(model, options.threads)
 
     return Candidate(
-        run=_session_runner(trt, plan, options, place.gpu) if place.gpu else runner(graph),
+        run=_session_runner(trt, plan, options, place.gpu) if place.gpu else runner(graph, options.threads),
         run_hot=hot,
         write=write,
         not_run_here=place.why,
