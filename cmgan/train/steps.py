@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cmgan.features.maps import extractor
+from cmgan.machine import computes_bf16
 from cmgan.masks.rng import sample_rng
 from cmgan.train import losses
 from cmgan.train.augment import Augmentation
@@ -202,8 +203,7 @@ def uses_bfloat16(autocast: str, device: torch.device) -> bool:
     """What `loop.autocast` comes to here: "auto" is on for CUDA and for processors that multiply bfloat16 themselves;
     elsewhere PyTorch emulates it, many times slower than float32."""
     if autocast == "auto":
-        known = torch.cpu.get_capabilities()
-        return device.type == "cuda" or any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return device.type == "cuda" or computes_bf16()
     return autocast == "on"
 
 

@@ -11,7 +11,7 @@ from cmgan.train.data.batches import batches
 from cmgan.train.distributed import World
 from cmgan.train.inputs import open_inputs
 from cmgan.train.networks import Networks
-from cmgan.train.steps import Batch, Stepper
+from cmgan.train.steps import Batch, Stepper, uses_bfloat16
 from tests.tolerances import tolerance
 from tests.train.runs import ALONE, small
 from tools.penalty_cost import Operators
@@ -31,6 +31,14 @@ class Reads(torch.utils._python_dispatch.TorchDispatchMode):
         if func.name() in ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero"):
             self.found.append(func.name())
         return func(*args, **(kwargs or {}))
+
+
+def test_bfloat16_is_chosen_where_the_machine_multiplies_it(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    for native in (True, False):
+        monkeypatch.setattr("cmgan.train.steps.computes_bf16", lambda native=native: native)
+        assert uses_bfloat16("auto", cpu) is native and uses_bfloat16("auto", cuda)
+        assert uses_bfloat16("on", cpu) and not uses_bfloat16("off", cuda)
 
 
 def prepared(world: World = ALONE, *overrides: str) -> tuple[Stepper, Batch]:
