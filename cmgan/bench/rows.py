@@ -61,9 +61,9 @@ def _pytorch(setting: Setting, *, kernels: bool = False, **options: Any) -> Engi
     """`options` are those of `EagerOptions`, without the device."""
     import torch
 
-    from cmgan.export.network.lowered import fold_gains
     from cmgan.kernels import use
     from cmgan.model.functional import ACTIVATION_SPACE, WEIGHT_SPACE
+    from cmgan.model.layers import fold_gains
     from cmgan.model.weights import load_generator
     from cmgan.runtime.eager import EagerEngine, EagerOptions
 

@@ -14,12 +14,12 @@ from cmgan import kernels
 from cmgan.bench.kernels.plan import Plan
 from cmgan.bench.kernels.timing import captured, latency_us
 from cmgan.config import preset
-from cmgan.export.network.lowered import fold_gains
 from cmgan.kernels.table import KernelTable
 from cmgan.kernels.tolerances import three_way
 from cmgan.kernels.winners import load_winners
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
+from cmgan.model.layers import fold_gains
 
 Record = dict[str, Any]
 

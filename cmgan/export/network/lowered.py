@@ -15,7 +15,7 @@ from cmgan.export.network.decoder import LOWERED, lower_cascade
 from cmgan.export.network.encoder import FEATURE_GAIN, LoweredEncoder
 from cmgan.model.decoder import Cascade, SpatialBlock
 from cmgan.model.generator import Generator
-from cmgan.model.layers import Conv, FullyConnected, ModulatedWeight
+from cmgan.model.layers import FullyConnected, ModulatedWeight, fold_gains
 from cmgan.model.pipeline import inpaint_bytes
 
 
@@ -67,17 +67,6 @@ class _ColumnProduct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs) -> (N, outputs)."""
         return (self.weight @ x[..., None])[..., 0] + self.bias
-
-
-def fold_gains(generator: Generator) -> None:
-    """Multiply every equalised-learning-rate gain into its weight, in place: fewer constants, the same function."""
-    for module in generator.modules():
-        if isinstance(module, (Conv, FullyConnected, ModulatedWeight)):
-            module.weight.mul_(module.gain)
-            module.gain = 1.0
-        if isinstance(module, FullyConnected):
-            module.bias.mul_(module.lr_multiplier)
-            module.lr_multiplier = 1.0
 
 
 def example_inputs(generator: Generator, pipeline: str) -> tuple[Tensor, ...]:

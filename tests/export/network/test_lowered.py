@@ -14,9 +14,10 @@ from cmgan.config import FILLS, PRESETS
 from cmgan.export.network.decoder import LOWERED, lower_cascade
 from cmgan.export.network.encoder import FEATURE_GAIN, LoweredBlock
 from cmgan.export.network.fourier import SPECTRAL
-from cmgan.export.network.lowered import Lowered, fold_gains
+from cmgan.export.network.lowered import Lowered
 from cmgan.model.functional import ACTIVATION_SPACE, CLAMP, GAIN
 from cmgan.model.initialise import seeded_generator
+from cmgan.model.layers import fold_gains
 from tests.tolerances import tolerance
 
 
