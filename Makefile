@@ -62,6 +62,9 @@ weights: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python recipes/photos/evaluate.py out/mini-256/3-256/best out/card --photos out/photos --overwrite
 	$(BIN)/python -m tools.bundle out/mini-256/3-256/best cmgan/weights/photos-256/README.md -o cmgan/weights/photos-256
 
-# From a plain checkout, with the torch and triton of the machine: no environment is made.
+# From a plain checkout, with the torch and triton of the machine: no environment is made. REHEARSE=--rehearse runs it
+# small on a CPU.
 gpu-check:
-	$(PYTHON) -m cmgan.bench.gpu_check
+	@failed=0; for command in kernels models layers training; do \
+		$(PYTHON) -m cmgan.bench.gpu $$command -o out/gpu-check $(REHEARSE) || failed=1; \
+	done; exit $$failed

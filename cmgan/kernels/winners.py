@@ -1,6 +1,6 @@
 """Which way through a layer was measured to be the fastest, by GPU: what "auto" follows.
 
-`winners.json` is written by `python -m cmgan.bench.gpu_check` and committed. A layer that no measurement names runs on
+`winners.json` is written by `python -m cmgan.bench.gpu layers` and committed. A layer that no measurement names runs on
 the reference.
 """
 
