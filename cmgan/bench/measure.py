@@ -98,8 +98,9 @@ def judge(contender: Contender, cases: Sequence[Case], references: Sequence[np.n
         kept: the case whose picture is kept.
     """
     assert contender.worker
-    tolerance = TOLERANCES.get(contender.precision)
-    contender.gate = contender.precision if tolerance else "none"
+    gate = "fp16" if contender.precision == "tf32" else contender.precision  # of the same mantissa
+    tolerance = TOLERANCES.get(gate)
+    contender.gate = gate if tolerance else "none"
     comparisons = []
     try:
         for case, reference in zip(cases, references, strict=True):

@@ -75,7 +75,7 @@ class BenchRequest:
     @property
     def rows(self) -> tuple[str, ...]:
         """The rows wanted, in the order of the table; the baseline is always among them."""
-        able = {name for name in _PYTORCH_ROWS if self.device != "cpu" or not KINDS[name].kernels}
+        able = {name for name in _PYTORCH_ROWS if self.device != "cpu" or not KINDS[name].gpu}
         named = {BASELINE, *self.formats} if self.formats else {*able, *USUAL_FORMATS}
         formats = {format_of(name).name for name in named.difference(_PYTORCH_ROWS)}
         exported = {row_name(format, precision) for format in formats for precision in self.precisions}

@@ -40,8 +40,8 @@ class RowKind:
     """A row's name, what it is, and how its engine is made in a fresh process.
 
     `format` is that of the exported file, none for PyTorch. `any_batch` is False where every batch size would be
-    compiled anew: such a row is measured at batch 1 only. `kernels` says that it runs on this project's kernels: it
-    needs a GPU, and nothing is measured against it.
+    compiled anew: such a row is measured at batch 1 only. `kernels` says that it runs on this project's kernels:
+    nothing is measured against it. `gpu` says that it needs one.
     """
 
     name: str
@@ -51,37 +51,40 @@ class RowKind:
     format: str = ""
     any_batch: bool = True
     kernels: bool = False
+    gpu: bool = False
 
     @property
     def pytorch(self) -> bool:
         return not self.format
 
 
-def _pytorch(setting: Setting, *, kernels: bool = False, **options: Any) -> Engine:
-    """`options` are those of `EagerOptions`, without the device."""
+def _pytorch(setting: Setting, *, kernels: str = "reference", lowered: bool = False, **options: Any) -> Engine:
+    """`options` are those of `EagerOptions`, without the device; `lowered` runs the network that is exported."""
     import torch
 
-    from cmgan.kernels import use
-    from cmgan.model.functional import ACTIVATION_SPACE, WEIGHT_SPACE
-    from cmgan.model.layers import fold_gains
+    from cmgan.export.network.lowered import Lowered
+    from cmgan.model.functional import WEIGHT_SPACE
     from cmgan.model.weights import load_generator
-    from cmgan.runtime.eager import EagerEngine, EagerOptions
+    from cmgan.runtime.eager import EagerEngine, EagerOptions, prepared
 
     torch.set_num_threads(setting.threads)
     loaded = load_generator(setting.folder)
-    loaded.generator.ops = WEIGHT_SPACE if setting.form == "weight" else ACTIVATION_SPACE
-    if kernels:
-        fold_gains(loaded.generator.requires_grad_(False))
-        use(loaded.generator, "triton")
+    if lowered:
+        network: torch.nn.Module = Lowered(loaded.generator, "core", "dft", "convolutions")
+    else:
+        network = prepared(loaded.generator, kernels)
+    if setting.form == "weight" and kernels == "reference" and not lowered:
+        loaded.generator.ops = WEIGHT_SPACE
     running = EagerOptions(setting.device, **options)
-    return EagerEngine(loaded.generator, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
+    config = loaded.generator.config
+    return EagerEngine(network, config, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
 
 
 def _compiled(setting: Setting) -> Engine:
     compiler = os.environ.get("CXX", "g++")
     if setting.device == "cpu" and not shutil.which(compiler):
         raise MissingError("compiler", f"torch.compile needs a C++ compiler, and there is no {compiler}: install g++")
-    return _pytorch(setting, compiled=True)
+    return _pytorch(setting, compiled="default")
 
 
 def _exported(setting: Setting) -> Engine:
@@ -94,6 +97,39 @@ def row_name(format: str, precision: str) -> str:
     return format if precision == "fp32" else f"{format}-{precision}"
 
 
+def _gpu(name: str, about: str, precision: str, **options: Any) -> RowKind:
+    """A row that needs a GPU: maps channels last, the rest as `options` of `_pytorch` say."""
+    kernels = "kernels" in options
+    compiled = bool(options.get("compiled"))
+
+    def opened(setting: Setting) -> Engine:
+        return _pytorch(setting, precision=precision, channels_last=True, **options)
+
+    about = f"{about}, {precision}, channels last"
+    return RowKind(name, about, opened, precision, any_batch=not compiled, kernels=kernels, gpu=True)
+
+
+# What a GPU can do beside the rows that run everywhere; all compute with the same folded gains.
+_GPU_ROWS = (
+    _gpu("eager-tf32", "PyTorch", "tf32"),
+    _gpu("eager-bf16-graph", "PyTorch in a CUDA graph", "bf16", graph=True),
+    _gpu("triton", "PyTorch on the Triton kernels", "fp32", kernels="triton"),
+    _gpu("triton-bf16", "PyTorch on the Triton kernels", "bf16", kernels="triton"),
+    _gpu("triton-bf16-graph", "PyTorch on the Triton kernels in a CUDA graph", "bf16", kernels="triton", graph=True),
+    _gpu("compile-bf16", "torch.compile reduce-overhead", "bf16", compiled="reduce-overhead"),
+    _gpu("compile-bf16-max", "torch.compile max-autotune", "bf16", compiled="max-autotune"),
+    _gpu(
+        "compile-bf16-lowered", "torch.compile of the exported network", "bf16", compiled="max-autotune", lowered=True
+    ),
+    _gpu(
+        "triton-bf16-compile",
+        "torch.compile on the Triton kernels",
+        "bf16",
+        kernels="triton",
+        compiled="reduce-overhead",
+    ),
+)
+
 KINDS: dict[str, RowKind] = {
     kind.name: kind
     for kind in (
@@ -102,23 +138,11 @@ KINDS: dict[str, RowKind] = {
         RowKind(
             "eager-bf16",
             "PyTorch, bf16 autocast, channels last",
-            lambda s: _pytorch(s, channels_last=True, precision="bf16"),
+            lambda s: _pytorch(s, channels_last=True, precision="bf16", autocast=True),
             precision="bf16",
         ),
         RowKind("compile", "torch.compile, fp32", _compiled, any_batch=False),
-        RowKind(
-            "triton",
-            "PyTorch on the Triton kernels, fp32, channels last",
-            lambda s: _pytorch(s, kernels=True, channels_last=True),
-            kernels=True,
-        ),
-        RowKind(
-            "triton-bf16",
-            "PyTorch on the Triton kernels, bf16 autocast, channels last",
-            lambda s: _pytorch(s, kernels=True, channels_last=True, precision="bf16"),
-            precision="bf16",
-            kernels=True,
-        ),
+        *_GPU_ROWS,
         *(
             RowKind(row_name(format.name, precision), f"{format.about}; {precision}", _exported, precision, format.name)
             for format in FORMATS.values()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
+from cmgan.cli.options import Device, Json, Kernels, Model, Overwrite, Precision, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import CmganError, UsageError, warn
@@ -125,6 +125,8 @@ def inpaint(
         bool, _option(_ENGINE, "--allow-foreign-model", "Run an ONNX file that cmgan did not export.")
     ] = False,
     device: Device = "cpu",
+    precision: Precision = "",
+    kernels: Kernels = "auto",
     threads: Threads = 0,
 ) -> None:
     """Fill the hole of a photograph; pixels outside it stay bit-identical."""
@@ -142,7 +144,7 @@ def inpaint(
         samples=samples,
         concat=concat,
     )
-    running = EngineOptions(device=device, threads=threads, allow_foreign=allow_foreign_model)
+    running = EngineOptions(device, threads, precision, kernels, allow_foreign=allow_foreign_model)
     engine = _engine(chosen_model(model, res), res, running)
     target = Target(output, quality, overwrite, json)
     with Inpainter(engine, InpaintOptions(strategy, crop_margin, overlap, dilate, feather, batch)) as inpainter:

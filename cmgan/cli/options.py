@@ -31,6 +31,18 @@ Resolution = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", rich_help_panel="Engine", help="cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        rich_help_panel="Engine",
+        help="fp32, tf32, bf16 or fp16: of a model folder or preset on a GPU.",
+        show_default="fp32",
+    ),
+]
+Kernels = Annotated[
+    str, typer.Option("--kernels", rich_help_panel="Engine", help="auto, triton or reference: of the same.")
+]
 Threads = Annotated[
     int,
     typer.Option("--threads", min=0, rich_help_panel="Engine", help="Threads of the engine; 0: as many as it likes."),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cmgan.model.generator import Generator
 
-
-def inpaint_bytes(generator: Generator, image: Tensor, mask: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def inpaint_bytes(generator: nn.Module, image: Tensor, mask: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Fill the hole of pictures as their users have them: scaling, compositing and rounding inside.
 
     Args:
+        generator: (image, mask, z) -> raw RGB, as `Generator.forward`.
         image: uint8 (N, R, R, 3), RGB.
         mask: uint8 (N, R, R); hole = value >= 128.
         z: float32 (N, z_dim).
@@ -30,7 +29,7 @@ def inpaint_bytes(generator: Generator, image: Tensor, mask: Tensor, z: Tensor) 
 class Pipeline(nn.Module):
     """`inpaint_bytes` as a module, without the raw output."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
 

@@ -1,54 +1,82 @@
-"""The PyTorch model behind the engine protocol: what every artefact is compared with."""
+"""The PyTorch model behind the engine protocol: what every artefact is compared with, and the fast path of a GPU."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from cmgan.errors import MissingError
+from cmgan.config import GeneratorConfig
+from cmgan.errors import MissingError, UsageError
+from cmgan.kernels import use
 from cmgan.model.generator import Generator
+from cmgan.model.layers import fold_gains
 from cmgan.model.pipeline import Pipeline
 from cmgan.model.weights import resolve
-from cmgan.runtime.engine import EngineInfo, EngineOptions, check_inputs
+from cmgan.runtime.engine import KERNELS, EngineInfo, EngineOptions, check_inputs
+
+# Precisions on a GPU: the type of the weights and maps. tf32 is fp32 whose products keep 10 bits of mantissa.
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class EagerOptions:
-    """How PyTorch runs: `precision` bf16 is autocast; `compiled` goes through torch.compile."""
+    """How PyTorch runs.
+
+    `precision` is the type of weights and maps; with `autocast` the weights stay fp32, and PyTorch chooses where bf16
+    is used. `compiled` is a mode of torch.compile, none where it is empty. With `graph`, on CUDA, the calls of each
+    batch size are captured once and replayed.
+    """
 
     device: str = "cpu"
     precision: str = "fp32"
+    autocast: bool = False
     channels_last: bool = False
-    compiled: bool = False
+    compiled: str = ""
+    graph: bool = False
 
 
 class EagerEngine:
-    """An engine over a generator in memory."""
+    """An engine over a network in memory: (image, mask, z) as `Generator.forward` takes them -> raw RGB."""
 
     def __init__(
-        self, generator: Generator, *, trained: bool, weights_sha256: str, options: EagerOptions | None = None
+        self,
+        network: nn.Module,
+        config: GeneratorConfig,
+        *,
+        trained: bool,
+        weights_sha256: str,
+        options: EagerOptions | None = None,
     ) -> None:
-        options = options or EagerOptions()
+        """`network` is moved to the device and to the type, in place."""
+        self._options = options = options or EagerOptions()
+        dtype = torch.float32 if options.autocast else _DTYPES[options.precision]
         try:
             self._device = torch.device(options.device)
-            generator = generator.to(self._device)
+            network = network.to(self._device, dtype)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             message = f"device {options.device!r} cannot be used here ({reason}); --device cpu always can"
             raise MissingError("device", message) from error
         if options.channels_last:
-            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pipeline: torch.nn.Module = Pipeline(generator).eval()
-        self._run: Any = torch.compile(pipeline, dynamic=False) if options.compiled else pipeline  # None: closed
-        self._autocast = options.precision == "bf16"
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pipeline: nn.Module = Pipeline(_InType(network, dtype)).eval()
+        if options.compiled:
+            pipeline = torch.compile(pipeline, dynamic=False, mode=options.compiled)  # type: ignore[assignment]
+        graphs = options.graph and self._device.type == "cuda"
+        self._run: Any = _Graphs(pipeline) if graphs else pipeline  # None: closed
+        self._lock = threading.Lock()
         self.info = EngineInfo(
             format="eager",
-            name=generator.config.name,
-            resolution=generator.config.resolution,
-            z_dim=generator.config.z_dim,
+            name=config.name,
+            resolution=config.resolution,
+            z_dim=config.z_dim,
             precision=options.precision,
             trained=trained,
             weights_sha256=weights_sha256,
@@ -57,24 +85,147 @@ class EagerEngine:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """See `cmgan.runtime.engine.Engine`."""
-        if self._run is None:
-            raise RuntimeError("the engine is closed; open it again")
         check_inputs(self.info, image, mask, z)
-        tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with self._running():
+            tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
             return np.ascontiguousarray(self._run(*tensors).cpu().numpy())
+
+    def on_device(self, image: Any, mask: Any, z: Any, output: Any) -> None:
+        """Read the inputs and write the picture where they lie, by DLPack: arrays of any library, on the engine's
+        device, of the types and shapes of a call. What is queued on PyTorch's current stream is done first; the
+        picture is written when this returns.
+
+        Raises:
+            ValueError: an array lies elsewhere, or is of another type or shape.
+        """
+        tensors = [torch.utils.dlpack.from_dlpack(a) for a in (image, mask, z, output)]
+        side, n = self.info.resolution, len(tensors[0])
+        pictures = torch.uint8, (n, side, side, 3)
+        wanted = pictures, (torch.uint8, (n, side, side)), (torch.float32, (n, self.info.z_dim)), pictures
+        for name, tensor, (dtype, shape) in zip(("image", "mask", "z", "output"), tensors, wanted, strict=True):
+            seen = tensor.device.type, tensor.dtype, tuple(tensor.shape)
+            if seen != (self._device.type, dtype, shape):
+                raise ValueError(
+                    f"{name} is (device, type, shape) {seen}; {(self._device.type, dtype, shape)} is needed"
+                )
+        with self._running():
+            tensors[3].copy_(self._run(*tensors[:3]))
+            if self._device.type == "cuda":
+                torch.cuda.current_stream(self._device).synchronize()
 
     def close(self) -> None:
         """See `cmgan.runtime.engine.Engine`."""
-        self._run = None
+        with self._lock:
+            self._run = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """One call at a time: a captured graph has one set of buffers, and whether TF32 is used is the process's."""
+        options = self._options
+        with (
+            self._lock,
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=options.autocast),
+            _tf32(options.precision == "tf32"),
+        ):
+            if self._run is None:
+                raise RuntimeError("the engine is closed; open it again")
+            yield
+
+
+class _InType(nn.Module):
+    """The network in its own type between float32 inputs and output."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, image: Tensor, mask: Tensor, z: Tensor) -> Tensor:
+        return self.network(image.to(self.dtype), mask.to(self.dtype), z.to(self.dtype)).float()
+
+
+class _Graphs:
+    """A CUDA graph for every batch size that was called, captured at its first call, with inputs and output that stay
+    where they are. The output is overwritten by the next call of that size."""
+
+    def __init__(self, run: Callable[..., Tensor]) -> None:
+        self._run = run
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        n = len(inputs[0])
+        if n not in self._captured:
+            self._captured[n] = self._capture([x.clone() for x in inputs])
+        graph, buffers, output = self._captured[n]
+        for buffer, x in zip(buffers, inputs, strict=True):
+            buffer.copy_(x)
+        graph.replay()
+        return output
+
+    def _capture(self, buffers: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
+        side = torch.cuda.Stream(buffers[0].device)
+        side.wait_stream(torch.cuda.current_stream(side.device))
+        with torch.cuda.stream(side):
+            for _ in range(2):  # kernels are compiled, libraries choose, the allocator is filled
+                self._run(*buffers)
+        torch.cuda.current_stream(side.device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        pool = next((captured[0].pool() for captured in self._captured.values()), None)
+        with torch.cuda.graph(graph, pool=pool):
+            output = self._run(*buffers)
+        return graph, buffers, output
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """PyTorch's own default is TF32 in convolutions and none in products; an engine says what it wants of both."""
+    places: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = allowed
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
+
+
+def prepared(generator: Generator, kernels: str) -> nn.Module:
+    """What an engine runs of a generator, which it may change: gains in the weights, `kernels` as for
+    `cmgan.kernels.use`. Every row that is compared with another starts from here."""
+    generator.requires_grad_(False).eval()
+    fold_gains(generator)
+    return use(generator, kernels)
+
 
 def eager_engine(model: str, options: EngineOptions) -> EagerEngine:
-    """The engine for a preset or a model folder, and the thread count that was asked for."""
+    """The engine for a preset or a model folder, and the thread count that was asked for.
+
+    Raises:
+        UsageError: a precision that the device does not have, or an unknown one.
+        MissingError: kernels are demanded where there are none, or the device is missing.
+    """
+    precision = options.precision or "fp32"
+    on_gpu = options.device != "cpu"
+    if precision not in _DTYPES:
+        raise UsageError(
+            "precision", f"--precision {precision}: {', '.join(_DTYPES)} can be had from a model's weights"
+        )
+    if precision != "fp32" and not on_gpu:
+        message = f"--precision {precision} needs --device cuda; on a CPU, export the model in that precision"
+        raise UsageError("precision", message)
+    if options.kernels == KERNELS[1] and not on_gpu:
+        raise MissingError("cuda", "--kernels triton needs --device cuda; leave it out, or use --kernels reference")
+    if on_gpu and not torch.cuda.is_available():
+        message = f"device {options.device!r}: PyTorch sees no NVIDIA GPU here; --device cpu always works"
+        raise MissingError("device", message)
     loaded = resolve(model)
     if options.threads:
         torch.set_num_threads(options.threads)
-    running = EagerOptions(device=options.device)
-    return EagerEngine(loaded.generator, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
+    running = EagerOptions(options.device, precision, channels_last=on_gpu, graph=on_gpu)
+    network = prepared(loaded.generator, options.kernels)
+    return EagerEngine(
+        network, loaded.generator.config, trained=loaded.trained, weights_sha256=loaded.digest, options=running
+    )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 MASK_RULE = "hole = value >= 128"
+KERNELS = ("auto", "triton", "reference")  # of a PyTorch model on a GPU
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,13 @@ class EngineInfo:
 class EngineOptions:
     """How an engine runs. `device` is "cpu", "cuda" or "cuda:1"; `threads` 0 leaves the number to the runtime; with
     `throughput` OpenVINO serves calls that come from several threads side by side, each of them later than it could
-    be."""
+    be. `precision` and `kernels`, one of `KERNELS`, are of a preset or a model folder: an exported file has its
+    precision, "", and no choice of kernels."""
 
     device: str = "cpu"
     threads: int = 0
+    precision: str = ""
+    kernels: str = "auto"
     throughput: bool = False
     allow_foreign: bool = False  # run an ONNX file of the right shape that does not say that cmgan made it
 

@@ -49,6 +49,9 @@ def open_artefact(path: Path, options: EngineOptions | None = None) -> FileEngin
     if format is None:
         suffixes = ", ".join(f.suffix for f in FORMATS.values())
         raise UsageError("artefact", f"is no exported file; their names end in {suffixes}", file=path)
+    if options and (options.precision or options.kernels != "auto"):
+        message = "is an exported file, whose precision was chosen at its export; leave --precision and --kernels out"
+        raise UsageError("precision", message, file=path)
     return _engine_of(format.name)(path, options)
 
 

@@ -51,7 +51,9 @@ def test_baseline_is_always_there_and_rows_keep_their_order():
     assert BenchRequest(formats=("onnx", "compile")).rows == ("eager", "compile", "onnx")
     pytorch, usual = ("eager", "eager-channels-last", "eager-bf16", "compile"), ("onnx", "openvino")
     assert BenchRequest().rows == (*pytorch, *usual)
-    assert BenchRequest(device="cuda").rows == (*pytorch, "triton", "triton-bf16", *usual)
+    gpu = tuple(name for name, kind in KINDS.items() if kind.gpu)
+    assert {"eager-tf32", "triton", "triton-bf16-graph", "compile-bf16-max"} < set(gpu)
+    assert BenchRequest(device="cuda").rows == (*pytorch, *gpu, *usual)
     assert BenchRequest(formats=("triton",)).rows == ("eager", "triton")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cmgan.bench.environment import environment
+from cmgan.machine import environment
 from cmgan.bench.gpu import clock, kernels, layers, models, roofline, training
 from cmgan.bench.gpu.plan import Measurement, Plan
 from cmgan.bench.gpu.report import Report

@@ -173,7 +173,7 @@ class LoweredSpatialBlock(nn.Module):
         scale = self._map(hidden, self.affine_out.weight, self.alpha(g) + self.affine_out.bias)
         shift = self._map(hidden, self.affine_shift.weight, self.affine_shift.bias)
         energy = torch.linalg.vector_norm(scale, dim=3).square().mean(2) / scale.shape[3]  # one pass over the map
-        demodulation = demodulation_of_energy(self.second.weight, energy) * GAIN
+        demodulation = (demodulation_of_energy(self.second.weight, energy) * GAIN).to(scale.dtype)
         z = self.second(y * scale) * demodulation[:, :, None, None]
         return _activate(z + self.get_buffer("second_noise") + shift)  # the sum fuses into the convolution of `shift`
 

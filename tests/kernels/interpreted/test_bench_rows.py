@@ -10,7 +10,7 @@ from cmgan.kernels.launch import launches
 from cmgan.model.weights import resolve, save_generator
 
 
-@pytest.mark.parametrize("name", ["triton", "triton-bf16"])
+@pytest.mark.parametrize("name", ["triton"])
 def test_it_paints_eagers_picture(name, tmp_path):
     generator = resolve("tiny-64").generator
     save_generator(generator, tmp_path / "tiny", trained=False, licence="none")
