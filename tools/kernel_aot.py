@@ -1,6 +1,7 @@
 """Compile kernels for GPUs that are not here, and read from the machine code what they will do there.
 
-Triton brings the assembler and the disassembler; no driver is needed.
+The real launchers run, on CPU tensors, up to the launch: their arguments carry the hints that wide loads need. Triton
+brings the assembler and the disassembler; no driver is needed.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 
 from cmgan.errors import MissingError
-from cmgan.kernels.configurations import TYPES, Configuration
+from cmgan.kernels import launch
+from cmgan.kernels.catalogue import Entry
 
+ARCHITECTURES = (80, 86, 89, 90, 100, 120)
+FINE = (1, 64, 32, 32)  # N, C, H, W: aligned as the layers of every preset but the smallest are
 # Shared memory a block can have, bytes: CUDA C++ programming guide, table of compute capabilities.
 SHARED_LIMIT = {80: 166912, 86: 101376, 89: 101376, 90: 232448, 100: 232448, 120: 101376}
 MATRIX_UNIT = {80: "HMMA", 86: "HMMA", 89: "HMMA", 90: "HGMMA", 100: "UTCHMMA", 120: "HMMA"}
@@ -37,14 +45,59 @@ class Static:
     wide_stores: int  # global stores of 128 bits
 
 
-def compile_for(configuration: Configuration, arch: int) -> Static:
+class _Driver:
+    """As much of a driver as Triton asks for before it compiles: an architecture, no device."""
+
+    def __init__(self, arch: int) -> None:
+        self.arch = arch
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.arch, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_benchmarker(self) -> Any:
+        raise RuntimeError("there is no device")
+
+
+@contextmanager
+def _compiling(arch: int) -> Iterator[list[Any]]:
+    """Launches compile, for that architecture, and go no further; what they compiled."""
+    compiled: list[Any] = []
+    plain = triton.runtime.jit.JITFunction.run
+
+    def warm(self: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        self.device_caches.clear()  # they do not know that the architecture has changed
+        compiled.append(plain(self, *arguments, grid=grid, warmup=True, **options))
+
+    with (
+        patch.object(launch, "INTERPRETED", True),
+        patch("cmgan.kernels.autograd.kernel_runs", lambda x: True),
+        patch.object(triton.runtime.jit.JITFunction, "run", warm),
+        patch.dict("os.environ", {"TRITON_DEFAULT_FP_FUSION": "1"}),  # what Triton did up to 3.9, which warns
+        patch.object(triton.runtime.driver, "_active", _Driver(arch), create=True),
+    ):
+        yield compiled
+
+
+def compile_for(entry: Entry, arch: int, dtype: torch.dtype = torch.bfloat16) -> Static:
     """Compile for `arch` (90 for sm_90) and analyse. Triton's own errors pass through."""
-    options = {"enable_fp_fusion": True, **configuration.options}
-    compiled = triton.compile(_source(configuration), target=GPUTarget("cuda", arch, 32), options=options)
-    return analyse(compiled)
+    torch.manual_seed(0)
+    arguments = entry.arguments(FINE, dtype)
+    with _compiling(arch) as compiled:
+        entry.op(*arguments)
+    (kernel,) = compiled
+    return analyse(kernel)
 
 
-def analyse(compiled) -> Static:
+def analyse(compiled: Any) -> Static:
     """Read a kernel that Triton has compiled for an NVIDIA architecture."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
@@ -66,42 +119,23 @@ def analyse(compiled) -> Static:
     )
 
 
-def faults(configuration: Configuration, arch: int, static: Static) -> list[str]:
-    """Why the configuration must not be used on that architecture; empty where it may."""
+def faults(entry: Entry, arch: int, static: Static) -> list[str]:
+    """Why the kernel must not be used on that architecture; empty where it may."""
     found = []
     if static.stack:
         found.append(f"spills ({static.stack})")
     if static.shared > SHARED_LIMIT[arch]:
         found.append(f"shared memory {static.shared} > {SHARED_LIMIT[arch]}")
-    if "BM" in configuration.constants:
+    if entry.matrix:
         if static.matrix != MATRIX_UNIT[arch]:
             found.append(f"matrix unit {static.matrix or 'unused'}, {MATRIX_UNIT[arch]} wanted")
         if not 0 < static.copies == static.wide_copies:
             found.append(f"{static.wide_copies} of {static.copies} copies are of 128 bits")
-    elif not static.wide_loads:
+    elif entry.wide and not static.wide_loads:
         found.append("no load of 128 bits")
-    if not configuration.uneven and not static.wide_stores:
+    if entry.wide and not static.wide_stores:
         found.append("no store of 128 bits")
     return found
-
-
-def _source(configuration: Configuration) -> ASTSource:
-    """As the launcher specialises it on tensors of a fine scale: aligned pointers, sizes that are multiples of 16."""
-    names = configuration.kernel.arg_names
-    constants = {**configuration.constants, **dict.fromkeys(configuration.absent)}
-    types = {name: _type(name, configuration.dtype) for name in names}
-    even = [name for name in names if name not in constants and name not in configuration.uneven]
-    return ASTSource(
-        fn=configuration.kernel,
-        signature={name: "constexpr" if name in constants else types[name] for name in names},
-        constexprs={(names.index(name),): value for name, value in constants.items()},
-        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in even},
-    )
-
-
-def _type(name: str, dtype: str) -> str:
-    special = {"sums_ptr": "*fp32", "rows_ptr": "*i32"}
-    return special.get(name, "*" + TYPES[dtype] if name.endswith("_ptr") else "i32")
 
 
 def _tool(name: str, *arguments: str) -> str:

@@ -65,17 +65,17 @@ def _pytorch(setting: Setting, *, kernels: str = "reference", lowered: bool = Fa
     from cmgan.export.network.lowered import Lowered
     from cmgan.model.functional import WEIGHT_SPACE
     from cmgan.model.weights import load_generator
-    from cmgan.runtime.eager import EagerEngine, EagerOptions, prepared
+    from cmgan.runtime.eager import EagerEngine, EagerOptions, First, in_type, on_device, prepared
 
     torch.set_num_threads(setting.threads)
-    loaded = load_generator(setting.folder)
-    if lowered:
-        network: torch.nn.Module = Lowered(loaded.generator, "core", "dft", "convolutions")
-    else:
-        network = prepared(loaded.generator, kernels)
-    if setting.form == "weight" and kernels == "reference" and not lowered:
+    loaded, running = load_generator(setting.folder), EagerOptions(setting.device, **options)
+    if setting.form == "weight":
         loaded.generator.ops = WEIGHT_SPACE
-    running = EagerOptions(setting.device, **options)
+    if lowered:
+        exported = Lowered(loaded.generator, "core", "dft", "convolutions")
+        network = in_type(on_device(First(exported), setting.device), running)
+    else:
+        network = prepared(loaded.generator, kernels, running)
     config = loaded.generator.config
     return EagerEngine(network, config, trained=loaded.trained, weights_sha256=loaded.digest, options=running)
 

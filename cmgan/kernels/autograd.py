@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,13 @@ def op(name: str, composite: Callable[..., Any]) -> Callable[[Callable[..., Any]
     """
 
     def register(launcher: Callable[..., Any]) -> Any:
+        signature = inspect.signature(launcher)
+
         @functools.wraps(launcher)
-        def body(*arguments: Any) -> Any:
+        def body(*given: Any, **named: Any) -> Any:
+            bound = signature.bind(*given, **named)  # PyTorch leaves arguments out that have their default
+            bound.apply_defaults()
+            arguments = bound.args
             if not kernel_runs(arguments[0]):
                 return composite(*arguments)
             launches[name] += 1

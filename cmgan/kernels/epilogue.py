@@ -1,19 +1,18 @@
-"""What follows a convolution, in one pass over the activation instead of five.
+"""What follows a convolution, in one pass over the map instead of five.
 
-out = activate(demod * y + bias + residual + noise), and beside it out * style, the input of the next modulated layer.
-With `up`, y is the raw transposed convolution and the kernel filters it on the way in. Bound by memory: it wins where
-the activation does not fit the cache, and saves launches where it does.
+out = activate(demod * y + bias + residual + noise) * style: with a style, the input of the next modulated layer. With
+`up`, y is the raw transposed convolution and the kernel filters it on the way in. Bound by memory: it wins where the
+map does not fit the cache, and saves launches where it does.
 """
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from cmgan.kernels.autograd import op
-from cmgan.kernels.launch import check_operands, is_channels_last, laid_out, tile, traceable
+from cmgan.kernels.launch import by_sample, channels_last, check_operands, in_rows, new_map, noise_of, tile, wrap_triton
 from cmgan.model.functional import CLAMP, GAIN, SLOPE, activate, filter_after_doubling
 
 
@@ -25,37 +24,44 @@ def activated(v, SLOPE: tl.constexpr, GAIN: tl.constexpr, CLAMP: tl.constexpr):
 
 
 @triton.jit
-def placed(p, c, P, C, CHANNELS_LAST: tl.constexpr):
-    """Where positions p (BP,) and channels c (BC,) of a sample of P positions lie in it: offsets (BP, BC)."""
-    return p[:, None] * C + c[None, :] if CHANNELS_LAST else c[None, :] * P + p[:, None]
+def tile_of_map(P, C, BP: tl.constexpr, BC: tl.constexpr):
+    """Positions (BP,) and channels (BC,) of this program, and which of them there are (BP, BC)."""
+    blocks = tl.cdiv(C, BC)
+    p = tl.program_id(0) // blocks * BP + tl.arange(0, BP)
+    c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
+    return p, c, (p < P)[:, None] & (c < C)[None, :]
 
 
 @triton.jit
-def raw_tile(y_ptr, n, p, c, H, W, C, UP: tl.constexpr, CHANNELS_LAST: tl.constexpr):
-    """Positions p (BP,) and channels c (BC,) of sample n as float32 (BP, BC); with UP through the 4x4 FIR of gain 4."""
-    inside = (p < H * W)[:, None] & (c < C)[None, :]
-    if not UP:
-        base = y_ptr + n.to(tl.int64) * H * W * C
-        return tl.load(base + placed(p, c, H * W, C, CHANNELS_LAST), mask=inside, other=0.0).to(tl.float32)
-    plane = (H + 1) * (W + 1)
-    base = y_ptr + n.to(tl.int64) * plane * C
+def filtered(x_ptr, p, c, inside, WIDTH, H, W, C, PAD: tl.constexpr, GAIN: tl.constexpr):
+    """The 4x4 FIR at positions p of rows of WIDTH, of a sample (H, W, C) with PAD zeros around it: float32 (BP, BC)."""
     total = tl.zeros((p.shape[0], c.shape[0]), dtype=tl.float32)
-    row, column = p // W - 1, p % W - 1
+    row, column = p // WIDTH - PAD, p % WIDTH - PAD
     for i in tl.static_range(4):
         for j in tl.static_range(4):
-            known = (row >= -i) & (row <= H - i) & (column >= -j) & (column <= W - j)
-            q = row * (W + 1) + column + (i * (W + 1) + j)
-            weight = (1 + 2 * (i % 3 > 0)) * (1 + 2 * (j % 3 > 0)) / 16  # outer([1, 3, 3, 1]) / 64 * 4
-            source = base + placed(q, c, plane, C, CHANNELS_LAST)
+            known = (row >= -i) & (row < H - i) & (column >= -j) & (column < W - j)
+            q = row * W + column + (i * W + j)
+            weight = (1 + 2 * (i % 3 > 0)) * (1 + 2 * (j % 3 > 0)) * GAIN / 64  # outer([1, 3, 3, 1]) / 64
+            source = x_ptr + q[:, None] * C + c[None, :]
             total += tl.load(source, mask=inside & known[:, None], other=0.0).to(tl.float32) * weight
     return total
 
 
 @triton.jit
-def finished(raw, demod_ptr, bias_ptr, noise_ptr, n, p, c, P, C, noise_step):
+def raw_tile(y_ptr, n, p, c, inside, H, W, C, UP: tl.constexpr):
+    """Positions p (BP,) and channels c (BC,) of sample n as float32 (BP, BC); with UP through the FIR of gain 4."""
+    if UP:
+        base = y_ptr + n.to(tl.int64) * (H + 1) * (W + 1) * C
+        return filtered(base, p, c, inside, W, H + 1, W + 1, C, 1, 4)
+    base = y_ptr + n.to(tl.int64) * H * W * C
+    return tl.load(base + p[:, None] * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def finished(raw, demod_ptr, demod_step, bias_ptr, noise_ptr, noise_step, n, p, c, P, C):
     """demod * raw + bias + noise, float32 (BP, BC); terms whose pointer is None compile away."""
     if demod_ptr is not None:
-        raw = raw * tl.load(demod_ptr + n * C + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
+        raw = raw * tl.load(demod_ptr + n * demod_step + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     if bias_ptr is not None:
         raw = raw + tl.load(bias_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     if noise_ptr is not None:
@@ -64,74 +70,72 @@ def finished(raw, demod_ptr, bias_ptr, noise_ptr, n, p, c, P, C, noise_step):
 
 
 @triton.jit
+def row_tile(x_ptr, step, n, p, c, inside, P):
+    """Positions and channels of a map whose rows are `step` long, float32 (BP, BC)."""
+    base = x_ptr + n.to(tl.int64) * P * step
+    return tl.load(base + p[:, None] * step + c[None, :], mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
 def epilogue_kernel(
-    y_ptr,  # (N, C, H, W); with UP (N, C, H + 1, W + 1)
+    y_ptr,  # (N, H, W, C); with UP (N, H + 1, W + 1, C)
     demod_ptr,  # (N, C) or None
     bias_ptr,  # (C,) or None
-    residual_ptr,  # (N, C, H, W) or None
-    noise_ptr,  # (N or 1, 1, H, W) or None
+    residual_ptr,  # (N, H, W, C) in rows of residual_step, or None
+    noise_ptr,  # (N or 1, H, W) or None
     style_ptr,  # (N, C) or None
     H,
     W,
     C,
-    noise_step,  # H * W, or 0 where the batch shares one noise map
-    out_ptr,  # (N, C, H, W)
-    scaled_ptr,  # (N, C, H, W) or None, as style_ptr
+    demod_step,
+    residual_step,
+    noise_step,
+    style_step,
+    out_ptr,  # (N, H, W, C), without the style, or None
+    scaled_ptr,  # (N, H, W, C), times the style, or None as style_ptr
     SLOPE: tl.constexpr,
     GAIN: tl.constexpr,
     CLAMP: tl.constexpr,
     UP: tl.constexpr,
-    CHANNELS_LAST: tl.constexpr,
     BP: tl.constexpr,
     BC: tl.constexpr,
 ):
     n = tl.program_id(1)
     P = H * W
-    blocks = tl.cdiv(C, BC)
-    p = tl.program_id(0) // blocks * BP + tl.arange(0, BP)
-    c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
-    inside = (p < P)[:, None] & (c < C)[None, :]
-    offset = n.to(tl.int64) * P * C + placed(p, c, P, C, CHANNELS_LAST)
-    v = raw_tile(y_ptr, n, p, c, H, W, C, UP, CHANNELS_LAST)
-    v = finished(v, demod_ptr, bias_ptr, noise_ptr, n, p, c, P, C, noise_step)
+    p, c, inside = tile_of_map(P, C, BP, BC)
+    offset = n.to(tl.int64) * P * C + p[:, None] * C + c[None, :]
+    v = raw_tile(y_ptr, n, p, c, inside, H, W, C, UP)
+    v = finished(v, demod_ptr, demod_step, bias_ptr, noise_ptr, noise_step, n, p, c, P, C)
     if residual_ptr is not None:
-        v += tl.load(residual_ptr + offset, mask=inside, other=0.0).to(tl.float32)
+        v += row_tile(residual_ptr, residual_step, n, p, c, inside, P)
     v = activated(v, SLOPE, GAIN, CLAMP)
-    tl.store(out_ptr + offset, v.to(out_ptr.dtype.element_ty), mask=inside)
+    if out_ptr is not None:
+        tl.store(out_ptr + offset, v.to(out_ptr.dtype.element_ty), mask=inside)
     if style_ptr is not None:
-        v *= tl.load(style_ptr + n * C + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
-        tl.store(scaled_ptr + offset, v.to(out_ptr.dtype.element_ty), mask=inside)
+        v *= tl.load(style_ptr + n * style_step + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
+        tl.store(scaled_ptr + offset, v.to(scaled_ptr.dtype.element_ty), mask=inside)
 
 
-def _launch(
-    y: Tensor,
-    demod: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    noise: Tensor | None,
-    style: Tensor | None,
-    up: bool,
-) -> tuple[Tensor, Tensor | None]:
-    check_operands(y, demod, bias, residual, noise, style)
-    last = is_channels_last(y)
-    y = laid_out(y, channels_last=last)
-    residual = None if residual is None else laid_out(residual, channels_last=last)
-    n, channels, height, width = y.shape
-    height, width = (height - 1, width - 1) if up else (height, width)
-    order = torch.channels_last if last else torch.contiguous_format
-    out = torch.empty((n, channels, height, width), dtype=y.dtype, device=y.device, memory_format=order)
-    scaled = None if style is None else torch.empty_like(out)
-    positions, block = tile(channels, up=up)
-    grid = (triton.cdiv(height * width, positions) * triton.cdiv(channels, block), n)
-    vectors = (None if v is None else v.contiguous() for v in (demod, bias, style))
-    demod, bias, style = vectors
-    step = 0 if noise is None or len(noise) == 1 else height * width
-    noise = None if noise is None else noise.contiguous()
-    shape = height, width, channels, step
-    constants = {"SLOPE": SLOPE, "GAIN": GAIN, "CLAMP": CLAMP, "UP": up, "CHANNELS_LAST": last}
-    traceable(epilogue_kernel)[grid](
-        y, demod, bias, residual, noise, style, *shape, out, scaled, **constants, BP=positions, BC=block
-    )
+def _launch(y: Tensor, terms: tuple[Tensor | None, ...], *, up: bool, plain: bool) -> tuple[Tensor | None, ...]:
+    """The outputs without and with the style; `terms` are demod, bias, residual, noise and style."""
+    check_operands(y, *terms)
+    demod, bias, residual, noise, style = terms
+    y = channels_last(y)
+    _, channels, height, width = y.shape
+    height, width = height - up, width - up
+    out = new_map(y, channels, height, width) if plain else None
+    scaled = None if style is None else new_map(y, channels, height, width)
+    demod, demod_step = by_sample(demod)
+    residual, residual_step = in_rows(residual)
+    noise, noise_step = noise_of(noise)
+    style, style_step = by_sample(style)
+    steps = demod_step, residual_step, noise_step, style_step
+    positions, block = tile(channels, taps=16 if up else 1)
+    grid = (triton.cdiv(height * width, positions) * triton.cdiv(channels, block), len(y))
+    wrap_triton(epilogue_kernel)[grid](
+        y, demod, bias, residual, noise, style, height, width, channels, *steps, out, scaled,
+        SLOPE=SLOPE, GAIN=GAIN, CLAMP=CLAMP, UP=up, BP=positions, BC=block,
+    )  # fmt: skip
     return out, scaled
 
 
@@ -145,14 +149,6 @@ def before_activation(
     return y if noise is None else y + noise
 
 
-def composite(
-    y: Tensor, demod: Tensor | None, bias: Tensor | None, residual: Tensor | None, noise: Tensor | None, up: bool
-) -> Tensor:
-    """`epilogue` in PyTorch's own operations: what exports trace, what CPU tensors take, what gradients go through."""
-    raw = filter_after_doubling(y) if up else y
-    return activate(before_activation(raw, demod, bias, residual, noise)).to(y.dtype)
-
-
 def scaling_composite(
     y: Tensor,
     demod: Tensor | None,
@@ -162,66 +158,66 @@ def scaling_composite(
     style: Tensor,
     up: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`scaling_epilogue` in PyTorch's own operations."""
-    out = composite(y, demod, bias, residual, noise, up)
-    return out, (out * style[:, :, None, None]).to(y.dtype)
+    """`scaling_epilogue` in PyTorch's own operations: what CPU tensors take, and what gradients go through."""
+    raw = filter_after_doubling(y) if up else y
+    out = activate(before_activation(raw, demod, bias, residual, noise))
+    return channels_last(out.to(y.dtype)), channels_last((out * style[:, :, None, None]).to(y.dtype))
+
+
+def composite(
+    y: Tensor,
+    demod: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    noise: Tensor | None,
+    style: Tensor | None,
+    up: bool,
+) -> Tensor:
+    """`epilogue` in PyTorch's own operations."""
+    raw = filter_after_doubling(y) if up else y
+    out = activate(before_activation(raw, demod, bias, residual, noise))
+    return channels_last((out if style is None else out * style[:, :, None, None]).to(y.dtype))
 
 
 @op("epilogue", composite)
-def _epilogue(
-    y: Tensor, demod: Tensor | None, bias: Tensor | None, residual: Tensor | None, noise: Tensor | None, up: bool
+def epilogue(
+    y: Tensor,
+    demod: Tensor | None = None,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    noise: Tensor | None = None,
+    style: Tensor | None = None,
+    up: bool = False,
 ) -> Tensor:
-    return _launch(y, demod, bias, residual, noise, None, up)[0]
+    """activate(demod * y + bias + residual + noise) * style.
+
+    Args:
+        y: (N, C, H, W) float32, float16 or bfloat16; with `up` (N, C, H + 1, W + 1), what `transposed_conv2d` returns.
+        demod: (N, C). bias: (C,). residual: (N, C, H, W). noise: (N or 1, 1, H, W). style: (N, C).
+
+    Returns:
+        (N, C, H, W) of y's dtype, channels last.
+
+    Raises:
+        UsageError: a dtype or a size that the kernel does not take.
+    """
+    out, scaled = _launch(y, (demod, bias, residual, noise, style), up=up, plain=style is None)
+    found = out if scaled is None else scaled
+    assert found is not None
+    return found
 
 
 @op("scaling_epilogue", scaling_composite)
-def _scaling_epilogue(
+def scaling_epilogue(
     y: Tensor,
     demod: Tensor | None,
     bias: Tensor | None,
     residual: Tensor | None,
     noise: Tensor | None,
     style: Tensor,
-    up: bool,
+    up: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    out, scaled = _launch(y, demod, bias, residual, noise, style, up)
-    assert scaled is not None
+    """`epilogue` without and with the style: what this scale goes on with, and the input of the layer that follows."""
+    out, scaled = _launch(y, (demod, bias, residual, noise, style), up=up, plain=True)
+    assert out is not None and scaled is not None
     return out, scaled
-
-
-def epilogue(
-    y: Tensor,
-    demod: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None = None,
-    noise: Tensor | None = None,
-    *,
-    up: bool = False,
-) -> Tensor:
-    """activate(demod * y + bias + residual + noise).
-
-    Args:
-        y: (N, C, H, W) float32, float16 or bfloat16; with `up` (N, C, H + 1, W + 1), what `transposed_conv2d` returns.
-        demod: (N, C). bias: (C,). residual: (N, C, H, W). noise: (N or 1, 1, H, W). Each may be None.
-
-    Returns:
-        (N, C, H, W) of y's dtype and memory format.
-
-    Raises:
-        UsageError: a dtype or a size that the kernel does not take.
-    """
-    return _epilogue(y, demod, bias, residual, noise, up)
-
-
-def scaling_epilogue(
-    y: Tensor,
-    demod: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None = None,
-    noise: Tensor | None = None,
-    *,
-    style: Tensor,
-    up: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """`epilogue`, and the same times style (N, C): the input of the layer that follows."""
-    return _scaling_epilogue(y, demod, bias, residual, noise, style, up)

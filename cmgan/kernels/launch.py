@@ -1,4 +1,7 @@
-"""Where the kernels run, how their tensors lie in memory, and a count of their launches."""
+"""Where the kernels run, how their tensors lie in memory, and a count of their launches.
+
+Maps are (N, C, H, W) tensors that lie channels last. Some lie in rows longer than C: slices of a map's channels.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.library import wrap_triton
+from torch.library import wrap_triton as _wrap_triton
 
 from cmgan.errors import MissingError, UsageError
 
@@ -25,8 +28,8 @@ def kernel_runs(x: Tensor) -> bool:
 
 
 def require_kernels(x: Tensor) -> None:
-    """Refuse a tensor that no kernel can take. A model being exported passes: there the composites are traced."""
-    if kernel_runs(x) or torch.compiler.is_exporting():
+    """Refuse a tensor that no kernel can take. Meta tensors pass: they count launches."""
+    if kernel_runs(x) or x.is_meta:
         return
     message = f"the Triton kernels need a CUDA tensor, this one is on {x.device.type}; use the reference there"
     raise MissingError("cuda", f"{message}, or set TRITON_INTERPRET=1 to run them slowly")
@@ -43,23 +46,52 @@ def check_operands(*tensors: Tensor | None) -> None:
             raise UsageError("too_large", f"{x[0].numel()} elements a sample; the limit is {LARGEST_SAMPLE}")
 
 
-def traceable(kernel: Any) -> Any:
-    """A kernel that torch.compile sees. Interpreted ones it cannot, and PyTorch before 2.13 refuses to wrap them."""
-    return kernel if INTERPRETED else wrap_triton(kernel)
+def wrap_triton(kernel: Any) -> Any:
+    """PyTorch's own, which torch.compile sees, and whose name its cache looks for in a launcher to find the kernel's
+    source. Interpreted kernels go unwrapped: it cannot see them, and PyTorch before 2.13 refuses them."""
+    return kernel if INTERPRETED else _wrap_triton(kernel)
 
 
-def is_channels_last(x: Tensor) -> bool:
-    """Whether (N, C, H, W) lies in memory as (N, H, W, C)."""
-    return x.is_contiguous(memory_format=torch.channels_last)
+def channels_last(x: Tensor) -> Tensor:
+    """(N, C, H, W) as (N, H, W, C) in memory; copied only where it lies otherwise."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
-def laid_out(x: Tensor, *, channels_last: bool) -> Tensor:
-    """`x` in the wanted order; copied only where it lies otherwise."""
-    return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+def new_map(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory for a map of as many samples as `like`, of its dtype if none is given."""
+    size = len(like), channels, height, width
+    order = torch.channels_last
+    return torch.empty(size, dtype=dtype or like.dtype, device=like.device, memory_format=order)
 
 
-def tile(channels: int, *, up: bool) -> tuple[int, int]:
-    """(positions, channels) of an elementwise tile: 16 to 64 channels, fewer positions where 16 taps fill registers."""
-    elements = 2048 if up else 4096
+def in_rows(x: Tensor | None) -> tuple[Tensor | None, int]:
+    """A map and the elements from one position to the next: C, or more for a slice of the channels of a larger map."""
+    if x is None:
+        return None, 0
+    _, _, height, width = x.shape
+    step = x.stride(3)
+    if x.stride() == (height * width * step, 1, width * step, step):
+        return x, step
+    return channels_last(x), x.shape[1]
+
+
+def by_sample(x: Tensor | None) -> tuple[Tensor | None, int]:
+    """A vector for each sample, (N, C), and the elements from one to the next."""
+    if x is None:
+        return None, 0
+    x = x if x.stride(1) == 1 else x.contiguous()
+    return x, x.stride(0)
+
+
+def noise_of(noise: Tensor | None) -> tuple[Tensor | None, int]:
+    """Noise (N or 1, 1, H, W) and the elements from one sample's map to the next: 0 where the batch shares one."""
+    if noise is None:
+        return None, 0
+    return noise.contiguous(), 0 if len(noise) == 1 else noise.shape[2] * noise.shape[3]
+
+
+def tile(channels: int, *, taps: int = 1) -> tuple[int, int]:
+    """(positions, channels) of an elementwise tile: 16 to 64 channels, fewer positions where taps fill registers."""
+    elements = 2048 if taps > 1 else 4096
     block = min(64, max(16, triton.next_power_of_2(channels)))
     return elements // block, block

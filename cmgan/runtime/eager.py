@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from cmgan.runtime.engine import KERNELS, EngineInfo, EngineOptions, check_input
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 @dataclass(frozen=True)
 class EagerOptions:
     """How PyTorch runs.
@@ -41,9 +44,14 @@ class EagerOptions:
     compiled: str = ""
     graph: bool = False
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and maps."""
+        return torch.float32 if self.autocast else _DTYPES[self.precision]
+
 
 class EagerEngine:
-    """An engine over a network in memory: (image, mask, z) as `Generator.forward` takes them -> raw RGB."""
+    """An engine over a network in memory, float32 (image, mask, z) as `Generator.forward` takes them -> raw RGB."""
 
     def __init__(
         self,
@@ -54,19 +62,10 @@ class EagerEngine:
         weights_sha256: str,
         options: EagerOptions | None = None,
     ) -> None:
-        """`network` is moved to the device and to the type, in place."""
+        """`network` is what `prepared` made for these options."""
         self._options = options = options or EagerOptions()
-        dtype = torch.float32 if options.autocast else _DTYPES[options.precision]
-        try:
-            self._device = torch.device(options.device)
-            network = network.to(self._device, dtype)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            message = f"device {options.device!r} cannot be used here ({reason}); --device cpu always can"
-            raise MissingError("device", message) from error
-        if options.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pipeline: nn.Module = Pipeline(_InType(network, dtype)).eval()
+        self._device = torch.device(options.device)
+        pipeline: nn.Module = Pipeline(network).eval()
         if options.compiled:
             pipeline = torch.compile(pipeline, dynamic=False, mode=options.compiled)  # type: ignore[assignment]
         graphs = options.graph and self._device.type == "cuda"
@@ -135,6 +134,17 @@ class EagerEngine:
             yield
 
 
+class First(nn.Module):
+    """The raw RGB of a network that gives a tuple, as exported ones do."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, mask: Tensor, z: Tensor) -> Tensor:
+        return self.network(image, mask, z)[0]
+
+
 class _InType(nn.Module):
     """The network in its own type between float32 inputs and output."""
 
@@ -192,12 +202,34 @@ def _tf32(allowed: bool) -> Iterator[None]:
             place.allow_tf32 = value
 
 
-def prepared(generator: Generator, kernels: str) -> nn.Module:
-    """What an engine runs of a generator, which it may change: gains in the weights, `kernels` as for
+def on_device(network: Network, device: str) -> Network:
+    """The network there, moved in place; MissingError where there is no such device."""
+    try:
+        return network.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"device {device!r} cannot be used here ({reason}); --device cpu always can"
+        raise MissingError("device", message) from error
+
+
+def prepared(generator: Generator, kernels: str, options: EagerOptions) -> nn.Module:
+    """What an engine runs of a generator, which it changes: gains in the weights, `kernels` as for
     `cmgan.kernels.use`. Every row that is compared with another starts from here."""
-    generator.requires_grad_(False).eval()
+    dtype = options.dtype
+    generator = on_device(generator.requires_grad_(False).eval(), options.device)
     fold_gains(generator)
-    return use(generator, kernels)
+    network = use(generator, kernels, dtype)
+    if network is not generator:
+        return network
+    return in_type(generator, options)
+
+
+def in_type(network: nn.Module, options: EagerOptions) -> nn.Module:
+    """A network of PyTorch's own operations in the type and the memory layout of the options, changed in place."""
+    network = network.to(options.dtype)
+    if options.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network if options.dtype == torch.float32 else _InType(network, options.dtype)
 
 
 def eager_engine(model: str, options: EngineOptions) -> EagerEngine:
@@ -225,7 +257,5 @@ def eager_engine(model: str, options: EngineOptions) -> EagerEngine:
     if options.threads:
         torch.set_num_threads(options.threads)
     running = EagerOptions(options.device, precision, channels_last=on_gpu, graph=on_gpu)
-    network = prepared(loaded.generator, options.kernels)
-    return EagerEngine(
-        network, loaded.generator.config, trained=loaded.trained, weights_sha256=loaded.digest, options=running
-    )
+    network, config = prepared(loaded.generator, options.kernels, running), loaded.generator.config
+    return EagerEngine(network, config, trained=loaded.trained, weights_sha256=loaded.digest, options=running)

@@ -87,7 +87,6 @@ class LoopSection:
     seed: int = option(0, "of everything random", least=0)
     autocast: str = option("auto", "bfloat16 convolutions and products; auto: where they are fast", choices=AUTOCAST)
     channels_last: bool = option(True, "memory layout of the feature maps")
-    kernels: str = option("reference", "of the generator on CUDA", choices=("reference", "triton", "auto"))
     compile: bool = option(False, "torch.compile of both networks, where no penalty asks for a second derivative")
     deterministic: bool = option(False, "on CUDA, only algorithms that give the same bits every time")
 

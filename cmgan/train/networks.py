@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from cmgan.config import GeneratorConfig
 from cmgan.errors import ModelError, UsageError
-from cmgan.kernels import use
 from cmgan.model.decoder import Cascade
 from cmgan.model.discriminator import Discriminator
 from cmgan.model.generator import Generator
@@ -40,7 +39,6 @@ class Networks:
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if device.type == "cuda":
             _choose_algorithms(config.loop.deterministic)
-            use(self.generator, config.loop.kernels)
         self.discriminator: Discriminator | None = None
         if config.loss.adversarial_weight:
             discriminator = Discriminator(self.generator.config, spectral=config.model.spectral)

@@ -10,8 +10,8 @@ pytest.importorskip("triton", reason="Triton has no package for this platform")
 
 import torch
 
+from cmgan.kernels.catalogue import entries
 from cmgan.kernels.epilogue import epilogue
-from tests.kernels.cases import epilogue_arguments
 
 LOADER = """
 import sys, torch
@@ -31,7 +31,8 @@ class Layer(torch.nn.Module):
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own, of its compiler
 @pytest.mark.skipif(not shutil.which("g++"), reason="PyTorch's compiler needs g++")
 def test_the_package_needs_no_cmgan(tmp_path):
-    given = tuple(epilogue_arguments((1, 8, 8, 8), torch.float32, up=False, last=False)[:4])
+    (entry,) = (e for e in entries() if e.name == "epilogue")
+    given = tuple(entry.arguments((1, 8, 8, 8), torch.float32)[:4])
     program = torch.export.export(Layer(), given)
     assert "cmgan.epilogue.default" in {str(node.target) for node in program.graph.nodes}
     package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "layer.pt2"))

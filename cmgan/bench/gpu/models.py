@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmgan import kernels
 from cmgan.bench.gpu import clock
 from cmgan.bench.gpu.plan import Measurement, Plan, Record
 from cmgan.bench.gpu.report import header, row
@@ -22,7 +21,7 @@ from cmgan.kernels.tolerances import three_way
 from cmgan.model.functional import WEIGHT_SPACE
 from cmgan.model.generator import Generator
 from cmgan.model.initialise import seeded_generator
-from cmgan.model.layers import fold_gains
+from cmgan.runtime.eager import EagerOptions, First, in_type, prepared
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,18 @@ class Row:
     maps that lie channels last."""
 
     name: str
-    dtype: str = "bfloat16"
-    tf32: bool = True
+    precision: str = "bf16"
     network: str = "reference"  # or "kernels", or "lowered": the network that is exported
     channels_last: bool = True
     graph: bool = False
     mode: str = ""
 
 
+_FLOORS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16"}  # precisions, and rows of `tolerances.FLOORS`
 EAGER = "eager fp32, TF32"  # what every other row is compared with
 ROWS = (
-    Row("eager fp32", "float32", tf32=False, channels_last=False),
-    Row(EAGER, "float32", channels_last=False),
+    Row("eager fp32", "fp32", channels_last=False),
+    Row(EAGER, "tf32", channels_last=False),
     Row("eager bf16 + graph", graph=True),
     Row("kernels bf16", network="kernels"),
     Row("kernels bf16 + graph", network="kernels", graph=True),
@@ -67,11 +66,11 @@ def measurements(plan: Plan, rates: Rates) -> list[Measurement]:
 
 def _measured(plan: Plan, name: str, row: Row) -> Record:
     """The latency of one picture, and its error beside PyTorch's own in that type, in its other form."""
-    _allow_tf32(row.tf32)
+    _allow_tf32(row.precision == "tf32")
     call = _call(plan, name, row)
-    plain = Row("", row.dtype, row.tf32, network="weight space", channels_last=False)
+    plain = Row("", row.precision, network="weight space", channels_last=False)
     with torch.inference_mode():
-        expected = _call(plan, name, plain)().float()
+        expected = _call(plan, name, plain)()
         replay: Callable[[], Any] = call
         if row.graph and not plan.rehearsal:
             replay, output = clock.captured(call)
@@ -79,7 +78,7 @@ def _measured(plan: Plan, name: str, row: Row) -> Record:
         else:
             call()
             output = call()
-        judged = three_way(output.float(), expected, _exact(plan, name), row.dtype)
+        judged = three_way(output, expected, _exact(plan, name), _FLOORS[row.precision])
         timing = clock.latency(replay, plan)
     record = {"preset": name, "row": asdict(row), "ms": timing.us / 1000, "spread": timing.spread}
     return record | {"largest_error": judged.error, "plain_error": judged.eager_error, "passed": judged.passed}
@@ -109,29 +108,23 @@ def table(records: list[Record]) -> list[str]:
 
 
 def _call(plan: Plan, name: str, row: Row) -> Callable[[], Tensor]:
-    dtype = getattr(torch, row.dtype)
-    network: nn.Module = _network(plan, name, row).to(dtype)
-    given = [x.to(dtype) for x in _inputs(plan, name)]
-    if row.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        given[0] = given[0].contiguous(memory_format=torch.channels_last)
-    run: Callable[..., Any] = network
+    """A call with float32 inputs and output, as an engine makes it."""
+    network = _network(plan, name, row)
     if row.mode:
         how: dict[str, Any] = {"backend": "eager"} if plan.rehearsal else {"mode": row.mode}
-        run = torch.compile(network, dynamic=False, **how)
-    return lambda: run(*given)[0] if row.network == "lowered" else run(*given)
+        network = torch.compile(network, dynamic=False, **how)  # type: ignore[assignment]
+    given = _inputs(plan, name)
+    return lambda: network(*given)
 
 
 def _network(plan: Plan, name: str, row: Row) -> nn.Module:
     generator = copy.deepcopy(_generator(plan, name))
+    options = EagerOptions(plan.device, row.precision, channels_last=row.channels_last)
     if row.network == "lowered":
-        return Lowered(generator, "core", "dft", "convolutions")
-    fold_gains(generator)
+        return in_type(First(Lowered(generator, "core", "dft", "convolutions")), options)
     if row.network == "weight space":
         generator.ops = WEIGHT_SPACE
-        return generator
-    implementation = "triton" if row.network == "kernels" and not plan.rehearsal else "reference"
-    return kernels.use(generator, implementation)
+    return prepared(generator, "triton" if row.network == "kernels" and not plan.rehearsal else "reference", options)
 
 
 @cache

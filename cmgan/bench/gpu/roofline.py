@@ -25,7 +25,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer of the decoder: `kind` same, up, spatial or rgb; `side` is that of the output."""
+    """A layer: `kind` same, up, rgb, or halve, the filter in front of a halving; `side` is that of the output."""
 
     kind: str
     channels_in: int
@@ -46,26 +46,27 @@ def measured_rates(plan: Plan) -> Rates:
 
 
 def shapes(name: str) -> Iterator[Shape]:
-    """The decoder's layers of a preset, coarse to fine."""
+    """The layers of a preset, coarse to fine."""
     config = preset(name)
     for side in config.scales:
-        channels = config.channels(side)
-        if side < config.resolution:
-            yield Shape("same", channels, channels, side)
-        if side > 4:
-            yield Shape("up", config.channels(side // 2), channels, side)
-        yield Shape("spatial", channels, channels, side)
-        yield Shape("rgb", channels, 3, side)
+        channels, coarser = config.channels(side), config.channels(side // 2) if side > 4 else 0
+        yield Shape("same", channels, channels, side)
+        if coarser:
+            yield Shape("up", coarser, channels, side)
+            yield Shape("rgb", channels, 3, side)
+            yield Shape("halve", channels, channels, side // 2)
 
 
 def floor_us(shape: Shape, batch: int, rates: Rates) -> float:
     """Microseconds of one layer in a 16-bit type: activations and weights moved once, every product done once.
 
-    An upsampling layer reads a quarter of the positions and the residual; a spatial one its input, two maps and noise.
+    A layer of the same size reads a residual beside its input, an upsampling one reads a quarter of the positions.
     """
-    positions_out = batch * shape.side**2
-    positions = positions_out // 4 if shape.kind == "up" else positions_out
+    out = batch * shape.side**2
+    into = {"same": out, "up": out // 4, "rgb": out, "halve": 4 * out}[shape.kind]
+    if shape.kind == "halve":
+        return 2 * 2 * into * shape.channels_in / rates.bandwidth * 1e6
     weights = (1 if shape.kind == "rgb" else 9) * shape.channels_in * shape.channels_out
-    maps = {"same": 0, "up": 1, "spatial": 2, "rgb": 0}[shape.kind] * positions_out * shape.channels_out
-    moved = 2 * (positions * shape.channels_in + positions_out * shape.channels_out + weights + maps)
-    return max(2 * positions * weights / rates.flops, moved / rates.bandwidth) * 1e6
+    residual = 0 if shape.kind == "rgb" else out * shape.channels_out
+    moved = 2 * (into * shape.channels_in + out * shape.channels_out + weights + residual)
+    return max(2 * into * weights / rates.flops, moved / rates.bandwidth) * 1e6

@@ -17,9 +17,10 @@ from cmgan.bench.gpu import clock, layers
 from cmgan.bench.gpu.plan import Measurement, rehearsal
 from cmgan.bench.gpu.roofline import Rates, Shape, floor_us, shapes
 from cmgan.bench.gpu.run import COMMANDS, run
-from cmgan.kernels.winners import load_winners
+from cmgan.errors import ModelError
+from cmgan.kernels.choose import load_winners
 
-SMALL = (Shape("same", 8, 8, 4), Shape("up", 16, 8, 8), Shape("spatial", 8, 8, 4), Shape("rgb", 8, 3, 4))
+SMALL = (Shape("same", 8, 8, 4), Shape("up", 16, 8, 8), Shape("rgb", 8, 3, 4), Shape("halve", 8, 8, 4))
 
 
 def command(name, folder, *arguments):
@@ -68,30 +69,30 @@ def test_one_told_to_end_prints_its_report(tmp_path):
 
 def test_a_wrong_way_and_a_raising_one_fail_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(layers, "shapes", lambda name: SMALL)
-    right = layers.modconv2d
-    monkeypatch.setattr(layers, "modconv2d", lambda *a, **k: right(*a, **k) * 1.5)
+    right = layers.to_rgb
+    monkeypatch.setattr(layers, "to_rgb", lambda *arguments: right(*arguments) * 1.5)
 
     def broken(*arguments):
         raise RuntimeError("of its own")
 
-    monkeypatch.setattr(layers, "fold_weights", broken)
+    monkeypatch.setattr(layers, "modconv2d", broken)
     assert run("layers", rehearsal(), tmp_path, 600) == 1
-    found = report(tmp_path, "layers")
-    failed = {r["name"]: r["error"] for r in found["records"] if not r["passed"]}
-    assert failed.keys() == {r["name"] for r in found["records"] if "spatial" in r["name"] or "up" not in r["name"]} | {
-        "up 16 to 8 @ 8, batch 1"
+    failed = {r["name"]: r["error"] for r in report(tmp_path, "layers")["records"] if not r["passed"]}
+    assert failed == {
+        f"{name}, batch {n}": f"fused ({why})"
+        for name, why in (("same 8 to 8 @ 4", "RuntimeError: of its own"), ("rgb 8 to 3 @ 4", "off"))
+        for n in (1, 2)
     }
-    assert "fused (off)" in failed["rgb 8 to 3 @ 4, batch 1"]
-    assert "fold (RuntimeError: of its own)" in failed["up 16 to 8 @ 8, batch 1"]
-    assert not (tmp_path / "winners.json").exists()
     assert "rgb 8 to 3 @ 4, batch 1: fused (off)" in capsys.readouterr().out
+    with pytest.raises(ModelError, match="partial"):
+        load_winners(tmp_path / "winners.json")
 
 
 def test_a_complete_table_can_be_adopted(tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "shapes", lambda name: SMALL)
     assert run("layers", rehearsal(), tmp_path, 600) == 0
     winners = load_winners(tmp_path / "winners.json")
-    assert len(winners) == 2 * len(SMALL) and {layer.arch for layer in winners} == {0}
+    assert {(layer.arch, layer.batch) for layer in winners} == {(0, 1), (0, 2)}
 
 
 def fake_command(monkeypatch, *measured):
@@ -143,13 +144,14 @@ def test_the_floor_of_known_layers():
     rates = Rates(790e12, 4.3e12)
     assert floor_us(Shape("same", 64, 64, 512), 1, rates) == pytest.approx(2 * 512**2 * 9 * 64**2 / 790e12 * 1e6)
     coarse = floor_us(Shape("same", 512, 512, 4), 1, rates)
-    assert coarse == pytest.approx((2 * 9 * 512**2 + 4 * 16 * 512) / 4.3e12 * 1e6)
+    assert coarse == pytest.approx((2 * 9 * 512**2 + 6 * 16 * 512) / 4.3e12 * 1e6)
 
 
-def test_every_modulated_layer_has_a_shape():
+def test_every_scale_has_its_layers():
     found = list(shapes("paper-512"))
-    assert len(found) == 7 + 7 + 8 + 8
-    assert Shape("up", 128, 64, 512) in found and Shape("same", 64, 64, 512) not in found
+    assert len(found) == 8 + 3 * 7
+    assert Shape("up", 128, 64, 512) in found and Shape("same", 64, 64, 512) in found
+    assert Shape("halve", 64, 64, 256) in found
 
 
 def test_ways_are_timed_in_turns():

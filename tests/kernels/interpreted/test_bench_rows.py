@@ -10,7 +10,7 @@ from cmgan.kernels.launch import launches
 from cmgan.model.weights import resolve, save_generator
 
 
-@pytest.mark.parametrize("name", ["triton"])
+@pytest.mark.parametrize("name", ["triton", "triton-bf16"])
 def test_it_paints_eagers_picture(name, tmp_path):
     generator = resolve("tiny-64").generator
     save_generator(generator, tmp_path / "tiny", trained=False, licence="none")
@@ -19,5 +19,5 @@ def test_it_paints_eagers_picture(name, tmp_path):
     expected = KINDS["eager"].open(setting)(*stacked([case]))
     launches.clear()
     found = KINDS[name].open(setting)(*stacked([case]))
-    assert launches == {"fold_weights": 1, "epilogue": 14, "spatial_epilogue": 5}
+    assert launches["fold"] == 2 and launches["spatial_epilogue"] == 5
     assert not compare(case.name, expected, found, case.mask[None] >= 128).failure(TOLERANCES[KINDS[name].precision])

@@ -1,0 +1,1 @@
+"""The generator on kernels, for inference."""
