@@ -72,7 +72,7 @@ def composite(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, skip: Tens
     wide = torch.promote_types(x.dtype, torch.float32)
     x, weight, style, bias = (v.to(wide) for v in (x, weight, style, bias))
     here = functional.to_rgb(x, weight[:, :, None, None], style, bias)
-    return here if skip is None else here + functional.upsample(skip)
+    return (here if skip is None else here + functional.upsample(skip)).contiguous()
 
 
 @op("to_rgb", composite)
