@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cmgan import __version__
-from cmgan.cli import bench, completion, evaluate, export, inpaint, masks, models, train
+from cmgan.cli import bench, completion, evaluate, export, inpaint, masks, models, serve, train
 from cmgan.cli.render import Terminal, terminal
 from cmgan.errors import CmganError, SystemRefusal, UsageError, clipped
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (inpaint, export, bench, train, evaluate, masks, models):
+for module in (inpaint, serve, export, bench, train, evaluate, masks, models):
     module.register(app)
 
 

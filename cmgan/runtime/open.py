@@ -11,12 +11,15 @@ from cmgan.files import read_start, refuse_wrong_kind
 from cmgan.formats import FORMATS, format_of_file, model_in
 from cmgan.runtime.engine import Engine, EngineOptions
 from cmgan.runtime.file_engine import FileEngine
+from cmgan.runtime.null import NAME as NULL
+from cmgan.runtime.null import NullEngine
 from cmgan.weights import bundled
 
 
 def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engine:
-    """The engine for what a user named: a model that comes with the package or an exported file; a preset
-    (untrained) or a model folder, which both need torch; the folder of a training run or of one export.
+    """The engine for what a user named: a model that comes with the package, an exported file, or `null`, which copies
+    the picture; a preset (untrained) or a model folder, which both need torch; the folder of a training run or of one
+    export.
 
     Raises:
         UsageError: it is no preset and there is no such file or folder.
@@ -27,6 +30,8 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
     path = Path(model)
     if str(model) in bundled():
         return open_artefact(bundled()[str(model)] / "model.onnx", options)
+    if str(model) == NULL:
+        return NullEngine()
     if str(model) in PRESETS:
         return _eager(str(model), options)
     path = model_in(path)
@@ -38,7 +43,7 @@ def open_engine(model: str | Path, options: EngineOptions | None = None) -> Engi
         refuse_wrong_kind(read_start(path), path)
         suffixes = ", ".join(f.suffix for f in FORMATS.values())
         raise ModelError("not_a_model", f"is no model folder and no exported file ({suffixes})", file=path)
-    known = ", ".join((*bundled(), *PRESETS))
+    known = ", ".join((*bundled(), *PRESETS, NULL))
     message = f"is no folder, no exported file and no model's name; known are {known}"
     raise UsageError("model", message, file=path)
 
