@@ -114,6 +114,7 @@ def serve(
 def _run(model: str, res: int | None, running: Any, options: ServeOptions, open_browser: bool) -> None:
     from cmgan.runtime.open import open_engine
     from cmgan.serve.run import listen, serve, url_of
+    from cmgan.weights import bundled
 
     listener = listen(options)
     url = url_of(listener)
@@ -134,7 +135,8 @@ def _run(model: str, res: int | None, running: Any, options: ServeOptions, open_
 
             webbrowser.open(url)
 
-    code = serve(listener, opener, options, ready)
+    folder = bundled().get(model)
+    code = serve(listener, opener, options, ready, folder / "README.md" if folder else None)
     if code:
         sys.stdout.flush()
         os._exit(code)  # threads that are still at work are not waited for

@@ -64,6 +64,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
             "trained": info.trained,
             "weights_sha256": info.weights_sha256,
             "version": __version__,
+            "about": service.about(),
             "formats": list(MEDIA_TYPES),
             "limits": {
                 "bytes": min(options.limits.max_file_bytes, options.max_body_bytes),

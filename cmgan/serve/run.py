@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,20 +65,24 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(
-    listener: socket.socket, open_engine: Callable[[], Engine], options: ServeOptions, ready: Callable[[Engine], None]
+    listener: socket.socket,
+    open_engine: Callable[[], Engine],
+    options: ServeOptions,
+    ready: Callable[[Engine], None],
+    card: Path | None = None,
 ) -> int:
     """Serve until a signal comes; 0 when everything accepted was answered, 143 when some was not within the grace.
 
     Requests are answered with 503 until `open_engine`, in a thread, has given the engine; its errors are raised here,
-    after the server has stopped. `ready` is called when requests are taken.
+    after the server has stopped. `ready` is called when requests are taken; `card` is the file that says what the model
+    is good for.
     """
-    return asyncio.run(_serve(listener, open_engine, options, ready))
+    return asyncio.run(_serve(listener, open_engine, Service(options, card), ready))
 
 
 async def _serve(
-    listener: socket.socket, open_engine: Callable[[], Engine], options: ServeOptions, ready: Callable[[Engine], None]
+    listener: socket.socket, open_engine: Callable[[], Engine], service: Service, ready: Callable[[Engine], None]
 ) -> int:
-    service = Service(options)
     server = _Server(service)
     failures: list[BaseException] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from starlette.requests import Request
 
 from cmgan.errors import SystemRefusal
 from cmgan.runtime.engine import Engine
+from cmgan.runtime.null import NAME as NULL
 from cmgan.serve.batcher import Batcher, TicketEngine
 from cmgan.serve.body import media_type, parse_form, parse_json, read_body
 from cmgan.serve.desk import Desk, Ticket, unless_gone
@@ -26,8 +28,10 @@ _Result = TypeVar("_Result")
 class Service:
     """One server: loading at first, then ready, in the end draining."""
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, card: Path | None = None) -> None:
+        """`card` is the model's, where it comes with the package."""
         self.options = options
+        self._card = card
         self.metrics = Metrics()
         self.desk = Desk(options, self.metrics)
         self.state = "loading"
@@ -53,6 +57,18 @@ class Service:
     def engine(self) -> Engine:
         """The engine; 503 while it loads. Draining, it still serves what has been received by then."""
         return self._loaded().engine
+
+    def about(self) -> str:
+        """What the model is good for, in the words of its card if it has one."""
+        info = self.engine.info
+        if info.name == NULL:
+            return "It copies the picture: for measuring the server, not for painting."
+        if not info.trained:
+            return "Its weights are seeded, not trained: it paints nothing sensible."
+        if self._card is None:
+            return "A model of your own: its card says what it was trained for."
+        first = self._card.read_text().split("\n\n")[1]
+        return " ".join(first.replace("*", "").replace("`", "").split())
 
     def check_ready(self) -> None:
         """503 unless new requests are taken."""
