@@ -12,7 +12,7 @@ import typer
 
 from cmgan.cli.options import Device, Model, Resolution, Threads, check_resolution, model_or_default
 from cmgan.cli.render import terminal
-from cmgan.errors import MissingError, warn
+from cmgan.errors import needs, warn
 
 if TYPE_CHECKING:
     from cmgan.runtime.engine import Engine
@@ -144,15 +144,12 @@ def _run(model: str, res: int | None, running: Any, options: ServeOptions, open_
 
 def _settings() -> Any:
     """The module of settings; what it takes to serve must be installed."""
-    try:
-        import fastapi
-        import prometheus_client
-        import python_multipart
-        import uvicorn.protocols.http.httptools_impl  # noqa: F401
+    with needs("cmgan serve", "cmgan[serve]"):
+        import fastapi  # noqa: F401
+        import httptools  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    from cmgan.serve import settings
 
-        from cmgan.serve import settings
-
-        assert fastapi and prometheus_client and python_multipart
-    except ImportError as error:
-        raise MissingError("serve", f"{error.name} is not installed: pip install 'cmgan[serve]'") from None
     return settings

@@ -20,3 +20,6 @@ class NullEngine:
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         check_inputs(self.info, image, mask, z)
         return image.copy()
+
+    def close(self) -> None:
+        """It holds nothing."""

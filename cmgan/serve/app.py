@@ -30,6 +30,7 @@ def create_app(service: Service) -> Guard:
     app.add_exception_handler(CmganError, _refused(service))
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Gone, _gone(service))
+    app.add_exception_handler(Exception, _bug)  # the guard logs it
     pages = load_pages()
     for path, page in pages.items():
         app.add_api_route(path, _constant(page.content, page.media_type), methods=["GET"], include_in_schema=False)
@@ -148,6 +149,11 @@ async def _no_route(request: Request, error: Exception) -> Response:
     refusal = HttpRefusal(error.status_code, slug, message)
     refusal.headers = dict(error.headers or {})
     return answer(refusal, request.state.request_id)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    message = "a bug in cmgan; the server's log has it under this request_id"
+    return answer(HttpRefusal(500, "internal", message), request.state.request_id)
 
 
 def _gone(service: Service) -> Any:

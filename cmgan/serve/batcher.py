@@ -56,12 +56,13 @@ class Batcher:
         return call.result.result()
 
     def close(self) -> None:
-        """Finish what is waiting and end the threads; the engine stays as it is."""
+        """Finish what is waiting, end the threads and close the engine."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self.engine.close()
 
     def _lane(self) -> None:
         while group := self._taken():
@@ -128,3 +129,6 @@ class TicketEngine:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         return self._batcher.run(self._ticket, image, mask, z)
+
+    def close(self) -> None:
+        """The engine goes on: it is everybody's."""

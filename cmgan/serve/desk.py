@@ -15,6 +15,7 @@ from cmgan.serve.refusals import busy
 from cmgan.serve.settings import ServeOptions
 
 _Result = TypeVar("_Result")
+WORKERS = "cmgan-work"  # names of threads begin so
 _BODIES = 8  # full-sized bodies that may be in memory at once
 
 
@@ -60,7 +61,7 @@ class Desk:
         self._options = options
         self._metrics = metrics
         self._slots = asyncio.Semaphore(options.concurrency)
-        self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="cmgan-work")
+        self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix=WORKERS)
         self._waiting = 0
         self._held = 0
 

@@ -30,15 +30,15 @@ class InpaintForm(BaseModel):
     mask: str | bytes | None = Field(None, description="The mask, as large as the picture; hole = value >= 128.")
     box: str | None = Field(None, description="Boxes instead of a mask: x,y,w,h in pixels; several with ; between.")
     mask_from: Literal["alpha"] | None = Field(None, description="alpha: the picture's transparency is the hole.")
-    hd: Annotated[Literal["crop", "resize", "original", "tile"], BeforeValidator(_lower)] = Field(
-        "crop", validation_alias=AliasChoices("hd", "hd_strategy"), description="The strategy for large pictures."
+    strategy: Annotated[Literal["crop", "resize", "original", "tile"], BeforeValidator(_lower)] = Field(
+        "crop", validation_alias=AliasChoices("strategy", "hd", "hd_strategy"), description="What the network gets to see."
     )
     crop_margin: int = Field(
         128,
         validation_alias=AliasChoices("crop_margin", "hd_strategy_crop_margin"),
         description="Pixels around a hole that the network sees.",
     )
-    overlap: int = Field(64, description="Pixels that neighbouring tiles share.")
+    overlap: int | None = Field(None, description="Pixels that neighbouring tiles share; 64 if not said.")
     dilate: int = Field(0, description="Pixels by which the hole grows.")
     feather: int = Field(0, description="Pixels inside the hole over which the old picture fades.")
     seed: int = Field(

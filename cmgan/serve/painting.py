@@ -1,19 +1,15 @@
-"""One request for a picture, in a worker thread: from the fields to the bytes of the answer."""
+"""One request for a picture, in a worker thread: from the fields of a form to the bytes of the answer."""
 
 from __future__ import annotations
 
 import io
-import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 
-import numpy as np
-
-from cmgan.errors import UsageError
 from cmgan.imaging.limits import Limits
-from cmgan.imaging.mask import MaskOptions, alpha_mask, box_mask, check_hole, load_mask, parse_box
-from cmgan.imaging.picture import load_picture
-from cmgan.imaging.save import save_picture
+from cmgan.imaging.mask import MaskOptions, parse_box
 from cmgan.inpaint.inpainter import Inpainter, InpaintOptions
+from cmgan.inpaint.job import Job, JobOptions, fill, write
 from cmgan.runtime.engine import Engine
 from cmgan.serve.body import picture_bytes
 from cmgan.serve.form import InpaintForm
@@ -21,45 +17,49 @@ from cmgan.serve.form import InpaintForm
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Painted:
-    """The encoded samples and the facts about them."""
+    """The encoded samples, and what there is to say about them.
+
+    Attributes:
+        hole: share of the picture that was painted.
+        seconds: by stage: `read`, `engine`, `around` and `write`, of all samples.
+        warnings: slugs.
+    """
 
     files: list[bytes]
-    media_type: str
     seeds: list[int]
-    hole: float  # share
-    seconds: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)  # slugs
+    media_type: str
+    hole: float
+    seconds: dict[str, float]
+    warnings: list[str]
 
 
 def paint(engine: Engine, form: InpaintForm, limits: Limits) -> Painted:
-    started = time.perf_counter()
-    options = InpaintOptions(form.hd, form.crop_margin, form.overlap, form.dilate, form.feather)
+    """Fill the hole of the form's picture.
+
+    Raises:
+        CmganError: as `cmgan.inpaint.job.fill`; PictureError: base64.
+    """
+    options = InpaintOptions(form.strategy, form.crop_margin, form.overlap, form.dilate, form.feather)
     masking = MaskOptions(
         form.mask_threshold, form.mask_channel, form.invert_mask, form.resize_mask, form.allow_full_mask
     )
-    if (form.mask is not None) + bool(form.box) + bool(form.mask_from) != 1:
-        raise UsageError("mask_missing", "one mask is needed: the field mask, box or mask_from")
-    picture = load_picture(picture_bytes(form.image, "image"), limits)
-    if form.mask_from:
-        hole = alpha_mask(picture, masking)
-    elif form.box:
-        hole = box_mask([parse_box(text) for text in form.box.split(";")], picture)
-        check_hole(hole, masking, "box")
-    else:
-        hole = load_mask(picture_bytes(form.mask or b"", "mask"), picture, limits, masking)
-    seed = form.first_seed()
-    seeds = [seed + number for number in range(form.samples)]
-    decoded = time.perf_counter()
-    inpainter = Inpainter(engine, options)
-    pictures = [inpainter.fill(picture, hole, seed) for seed in seeds]
-    filled = time.perf_counter()
-    files = []
-    for after in pictures:
+    job = Job(
+        image=picture_bytes(form.image, "image"),
+        mask=None if form.mask is None else picture_bytes(form.mask, "mask"),
+        boxes=tuple(parse_box(text) for text in form.box.split(";")) if form.box else (),
+        alpha=form.mask_from == "alpha",
+        options=JobOptions(limits=limits, mask=masking, seed=form.first_seed(), samples=form.samples),
+    )
+    files, seeds, hole = [], [], 0.0
+    seconds, warnings = Counter[str](), dict[str, None]()
+    for filled in fill(Inpainter(engine, options), job):
         file = io.BytesIO()
-        save_picture(file, after, quality=form.quality, format=form.format.upper())
+        spent = write(filled, file, quality=form.quality, format=form.format.upper())
+        seconds.update({**filled.seconds, "write": spent})
+        warnings.update(dict.fromkeys(warning.partition(":")[0] for warning in filled.warnings))
         files.append(file.getvalue())
-    encoded = time.perf_counter()
-    seconds = {"decode": decoded - started, "fill": filled - decoded, "encode": encoded - filled}
-    return Painted(files, MEDIA_TYPES[form.format], seeds, float(np.mean(hole)), seconds)
+        seeds.append(filled.seed)
+        hole = filled.hole
+    return Painted(files, seeds, MEDIA_TYPES[form.format], hole, dict(seconds), list(warnings))

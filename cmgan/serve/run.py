@@ -22,6 +22,7 @@ import uvicorn
 from cmgan.errors import SystemRefusal, UsageError
 from cmgan.runtime.engine import Engine
 from cmgan.serve.app import create_app
+from cmgan.serve.desk import WORKERS
 from cmgan.serve.protocol import Protocol
 from cmgan.serve.service import Service
 from cmgan.serve.settings import ServeOptions
@@ -77,7 +78,15 @@ def serve(
     after the server has stopped. `ready` is called when requests are taken; `card` is the file that says what the model
     is good for.
     """
+    logging.getLogger("cmgan").addFilter(_of_no_request)
+    for library in ("python_multipart", "uvicorn"):  # what they remark about a request is in its answer
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     return asyncio.run(_serve(listener, open_engine, Service(options, card), ready))
+
+
+def _of_no_request(record: logging.LogRecord) -> bool:
+    """Whether a record belongs into the log: the warnings about a picture go to who sent it."""
+    return not (hasattr(record, "slug") and str(record.threadName).startswith(WORKERS))
 
 
 async def _serve(
@@ -97,7 +106,7 @@ async def _serve(
 
     threading.Thread(target=load, daemon=True, name="cmgan-load").start()  # a stop does not wait for it
     await server.serve(sockets=[listener])
-    service.desk.close()
+    service.close(finished=not server.dropped)
     if failures:
         raise failures[0]
     return 143 if server.dropped else 0

@@ -53,6 +53,12 @@ class Service:
         self.state = "draining"
         self.metrics.ready.set(0)
 
+    def close(self, *, finished: bool) -> None:
+        """End the threads and close the engine, unless there is unfinished work in them."""
+        self.desk.close()
+        if finished and self._batcher is not None:
+            self._batcher.close()
+
     @property
     def engine(self) -> Engine:
         """The engine; 503 while it loads. Draining, it still serves what has been received by then."""

@@ -116,7 +116,7 @@ async function run() {
   if (button("run").disabled) return;
   toggleOptions(false);
   const options = {
-    hd: input("hd").value,
+    strategy: input("strategy").value,
     crop_margin: input("crop-margin").value,
     dilate: input("dilate").value,
     feather: input("feather").value,
@@ -201,8 +201,8 @@ function showValues() {
   for (const [id, unit] of [["size", "px"], ["hardness", "%"], ["dilate", "px"], ["feather", "px"], ["crop-margin", "px"]]) {
     get(`${id}-value`).textContent = `${input(id).value} ${unit}`;
   }
-  const strategy = /** @type {HTMLSelectElement} */ (get("hd")).selectedOptions[0];
-  get("hd-about").textContent = strategy.dataset.about ?? "";
+  const strategy = /** @type {HTMLSelectElement} */ (get("strategy")).selectedOptions[0];
+  get("strategy-about").textContent = strategy.dataset.about ?? "";
   input("crop-margin").disabled = strategy.value !== "crop";
   if (view.brush) view.brush.size = settings.size;
   view.redraw();
@@ -305,7 +305,7 @@ function listen() {
   for (const each of document.querySelectorAll("button[data-tool]")) {
     each.addEventListener("click", () => choose(/** @type {any} */ (each).dataset.tool));
   }
-  for (const id of ["size", "hardness", "dilate", "feather", "crop-margin", "hd"]) get(id).addEventListener("input", showValues);
+  for (const id of ["size", "hardness", "dilate", "feather", "crop-margin", "strategy"]) get(id).addEventListener("input", showValues);
   input("compare-at").addEventListener("input", () => {
     view.compareAt = Number(input("compare-at").value) / 100;
     view.redraw();
