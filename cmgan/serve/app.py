@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cmgan import __version__
 from cmgan.errors import CmganError
@@ -29,7 +30,8 @@ def create_app(service: Service) -> Guard:
     app = FastAPI(title="cmgan", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(CmganError, _refused(service))
     app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(Gone, _gone(service))
+    for left in (Gone, ClientDisconnect):
+        app.add_exception_handler(left, _gone(service))
     app.add_exception_handler(Exception, _bug)  # the guard logs it
     pages = load_pages()
     for path, page in pages.items():
@@ -157,7 +159,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 def _gone(service: Service) -> Any:
-    async def handler(request: Request, error: Gone) -> Response:
+    async def handler(request: Request, error: Exception) -> Response:
         service.metrics.cancelled.inc()
         return Response(status_code=_CLIENT_GONE)
 

@@ -38,7 +38,10 @@ async def read_body(request: Request, options: ServeOptions, hold: Callable[[int
     limit = options.max_body_bytes
     declared = request.headers.get("content-length", "0")
     if len(declared) > 18 or int(declared) > limit:
-        raise _too_large(f"{declared[:20]} bytes", limit)
+        refusal = _too_large(f"{declared[:20]} bytes", limit)
+        if "expect" in request.headers:  # or the next request would be taken for the body that does not come
+            refusal.headers["Connection"] = "close"
+        raise refusal
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -31,7 +31,9 @@ class InpaintForm(BaseModel):
     box: str | None = Field(None, description="Boxes instead of a mask: x,y,w,h in pixels; several with ; between.")
     mask_from: Literal["alpha"] | None = Field(None, description="alpha: the picture's transparency is the hole.")
     strategy: Annotated[Literal["crop", "resize", "original", "tile"], BeforeValidator(_lower)] = Field(
-        "crop", validation_alias=AliasChoices("strategy", "hd", "hd_strategy"), description="What the network gets to see."
+        "crop",
+        validation_alias=AliasChoices("strategy", "hd", "hd_strategy"),
+        description="What the network gets to see.",
     )
     crop_margin: int = Field(
         128,

@@ -9,6 +9,7 @@ runs out of it. All refuse a picture of one colour with an exception of their ow
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -62,4 +63,6 @@ def main(kind: str, seconds: str, options: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # as the command does
