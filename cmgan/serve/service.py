@@ -110,7 +110,7 @@ class Service:
         """The tensors of `POST /v2/models/cmgan/infer`."""
         info, most = self.engine.info, self.options.batch_max
         header = request.headers.get(LENGTH)
-        if media_type(request) not in ("application/json", *(("application/octet-stream", "") if header else ())):
+        if media_type(request) not in ("application/json", "application/octet-stream", ""):  # Triton's client: none
             raise HttpRefusal(415, "content_type", "send application/json, or application/octet-stream with tensors")
         ticket = self._ticket(request)
         with self.desk.holding() as hold:
