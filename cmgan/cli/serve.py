@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmgan.cli.options import Device, Model, Resolution, Threads, check_resolution, model_or_default
+from cmgan.cli.options import Device, Model, Resolution, Threads
 from cmgan.cli.render import terminal
+from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import needs, warn
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def serve(
     from cmgan.runtime.engine import EngineOptions
 
     running = EngineOptions(device=device, threads=threads, throughput=not latency)
-    _run(model_or_default(model, res), res, running, options, open_browser)
+    _run(chosen_model(model, res), res, running, options, open_browser)
 
 
 def _run(model: str, res: int | None, running: Any, options: ServeOptions, open_browser: bool) -> None:
