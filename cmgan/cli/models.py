@@ -111,11 +111,17 @@ def info(
     """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""
     from cmgan.config import PRESETS, chosen_model
     from cmgan.formats import format_of_file
+    from cmgan.runtime.null import ABOUT as NULL_ABOUT
+    from cmgan.runtime.null import NAME as NULL
+    from cmgan.weights import bundled
 
     model = model and chosen_model(model, None)
     if model is None:
         document: dict[str, Any] = {"presets": {name: config.to_dict() for name, config in PRESETS.items()}}
+        document["bundled"], document["null"] = list(bundled()), NULL_ABOUT
         _show_rows("preset", document["presets"])
+        terminal.say(f"{', '.join(bundled())}: trained, comes with the package")
+        terminal.say(f"{NULL}: {NULL_ABOUT}")
     elif format_of_file(Path(model)) is not None:
         document = _artefact(Path(model))
     else:

@@ -6,7 +6,7 @@ import numpy as np
 
 from cmgan.runtime.engine import EngineInfo, check_inputs
 
-NAME = "null"
+NAME, ABOUT = "null", "copies the picture, to measure everything but the network"
 
 
 class NullEngine:

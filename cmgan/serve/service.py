@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from cmgan.errors import SystemRefusal
 from cmgan.runtime.engine import Engine
+from cmgan.runtime.null import ABOUT as NULL_ABOUT
 from cmgan.runtime.null import NAME as NULL
 from cmgan.serve.batcher import Batcher, TicketEngine
 from cmgan.serve.body import media_type, parse_form, parse_json, read_body
@@ -68,7 +69,7 @@ class Service:
         """What the model is good for, in the words of its card if it has one."""
         info = self.engine.info
         if info.name == NULL:
-            return "It copies the picture: for measuring the server, not for painting."
+            return f"It {NULL_ABOUT}."
         if not info.trained:
             return "Its weights are seeded, not trained: it paints nothing sensible."
         if self._card is None:

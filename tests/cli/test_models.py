@@ -52,7 +52,7 @@ def test_export_over_a_file(refused, folder, tmp_path):
 
 def test_presets_and_doctor(call):
     ending = call("info")
-    assert ending.code == 0 and "paper-512" in ending.out
+    assert ending.code == 0 and all(name in ending.out for name in ("paper-512", "photos-256", "null"))
     ending = call("doctor", "--json", "-")
     assert ending.code == 0 and "pip install 'cmgan[gpu]'" in ending.out
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cmgan.cli.main import run
 from tests.serve.conftest import REPOSITORY, box_mask, decoded, encoded, picture
 
 INPAINT = "/api/v1/inpaint"
@@ -249,25 +250,19 @@ def test_limits_that_were_given(command, files):
         refused(client.post(INPAINT, files={"image": bytes(20_001)}), 413, "body_too_large", "--max-body-bytes")
 
 
-def test_a_busy_port_is_refused_before_loading(server):
-    from subprocess import run
-    from sys import executable
-
+def test_a_busy_port_is_refused_before_loading(capfd):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        line = [executable, "cli.py", "serve", "--model", "no-such-model", "--port", str(taken.getsockname()[1])]
-        done = run(line, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 6 and done.stderr.startswith("cmgan: error[port_in_use]: port ")
+        assert run(["serve", "--model", "no-such-model", "--port", str(taken.getsockname()[1])]) == 6
+    assert capfd.readouterr().err.startswith("cmgan: error[port_in_use]: port ")
 
 
-def test_a_model_that_does_not_load_ends_the_server(tmp_path):
-    from subprocess import run
-    from sys import executable
-
-    line = [executable, "cli.py", "serve", "--model", str(tmp_path / "none.onnx"), "--port", "0"]
-    done = run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert done.returncode in (2, 4) and done.stderr.count("\n") == 1 and "cmgan: error[" in done.stderr
+def test_a_model_that_does_not_load_ends_the_server(capfd, tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    assert run(["serve", "--model", str(tmp_path / "broken.onnx"), "--port", "0"]) == 4
+    errors = capfd.readouterr().err
+    assert errors.startswith("cmgan: error[") and errors.count("\n") == 1
 
 
 def test_the_example_photograph_comes_back_exactly(server):

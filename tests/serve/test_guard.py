@@ -1,11 +1,8 @@
 """Who may ask: Host, Origin, token; what a start refuses."""
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.serve.conftest import REPOSITORY
+from cmgan.cli.main import run
 from tests.serve.test_app import refused
 
 TOKEN = "0123456789abcdef0123"
@@ -89,11 +86,10 @@ def test_the_token_of_the_environment(command):
         (["--port", "70000"], "limit"),
     ],
 )
-def test_a_start_that_is_refused(arguments, slug):
-    line = [sys.executable, "cli.py", "serve", "--model", "null", *arguments]
-    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"cmgan: error[{slug}]: ") and done.stderr.count("\n") == 1
+def test_a_start_that_is_refused(arguments, slug, capfd):
+    assert run(["serve", "--model", "null", *arguments]) == 2
+    errors = capfd.readouterr().err
+    assert errors.startswith(f"cmgan: error[{slug}]: ") and errors.count("\n") == 1
 
 
 def test_a_request_id_is_kept_if_it_is_one(server):

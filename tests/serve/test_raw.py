@@ -255,7 +255,7 @@ def test_silent_and_slow_connections_hold_nobody_up(quick, files):
 
 
 def test_a_client_that_goes_while_it_waits_is_never_worked_for(start, files):
-    running = start("slow", 0.6, concurrency=1, queue=5)
+    running = start("slow", 1.2, concurrency=1, queue=5)
     body = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="x"\r\n\r\n%b\r\n'
     form = b"".join(body % (name.encode(), data) for name, data in files.items()) + b"--b--\r\n"
     head = INPAINT + b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n" % len(form)
@@ -278,15 +278,15 @@ def test_a_client_that_goes_while_it_waits_is_never_worked_for(start, files):
 
 
 def test_deadlines(start, files):
-    running = start("slow", 0.5, concurrency=1, queue=5, queue_timeout=0.2)
+    running = start("slow", 2.0, concurrency=1, queue=5, queue_timeout=0.2)
     with running.client() as client:
         started = time.monotonic()
         answer = client.post("/api/v1/inpaint", files=files, headers={"x-cmgan-timeout": "0.1"})
         assert answer.status_code == 504 and answer.json()["code"] == "deadline"
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 1.5
         late = client.post("/api/v1/inpaint", files=files)  # the thread is still busy
         assert late.status_code == 503 and late.json()["code"] == "queue_timeout"
-        time.sleep(0.5)
+        time.sleep(2.0)
         assert client.post("/api/v1/inpaint", files=files, headers={"x-cmgan-timeout": "1000"}).status_code == 200
         for wrong in ("x", "-1", "0", "nan", "inf"):
             answer = client.post("/api/v1/inpaint", files=files, headers={"x-cmgan-timeout": wrong})
