@@ -138,9 +138,8 @@ def _run(model: str, res: int | None, running: Any, options: ServeOptions, open_
 
     folder = bundled().get(model)
     code = serve(listener, opener, options, ready, folder / "README.md" if folder else None)
-    if code:
-        sys.stdout.flush()
-        os._exit(code)  # threads that are still at work are not waited for
+    sys.stdout.flush()
+    os._exit(code)  # threads that load a model or work for nobody are not waited for
 
 
 def _settings() -> Any:

@@ -89,6 +89,14 @@ def test_an_idle_server_ends_with_0(start, number):
     assert start().stop(number) == 0
 
 
+def test_a_stop_while_the_model_loads_does_not_wait_for_it(start):
+    running = start("late", 30.0)
+    started = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - started < 3
+    assert running.errors() == ""
+
+
 def test_a_second_signal_ends_at_once(start, files):
     running = start("slow", 2.0, concurrency=1)
     connection = Raw(running).send(form_of(files))
