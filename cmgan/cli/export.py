@@ -11,7 +11,7 @@ from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Thread
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import NumbersError, needs
-from cmgan.formats import FormatName, Precision, format_of
+from cmgan.formats import FormatName, Precision, format_of, model_in
 
 _EXPORT_EXAMPLES = """Examples:
 
@@ -153,7 +153,7 @@ def lower(
 
 
 def check(
-    artefact: Annotated[Path, typer.Argument(help="An exported file; parity.npz must stand beside it.")],
+    artefact: Annotated[Path, typer.Argument(help="An exported file, or its folder; parity.npz must stand beside it.")],
     debug_layers: DebugLayers = False,
     model: Model = None,
     device: Device = "cpu",
@@ -164,6 +164,7 @@ def check(
 
     `--debug-layers` looks into an ONNX file's graph instead, for which it needs torch and the `--model` it was made of.
     """
+    artefact = model_in(artefact)
     if debug_layers:
         _show_divergence(artefact, chosen_model(model, None))
         return
