@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cmgan.machine import environment
 from cmgan.bench.gpu import clock, kernels, layers, models, roofline, training
 from cmgan.bench.gpu.plan import Measurement, Plan
 from cmgan.bench.gpu.report import Report
+from cmgan.machine import environment
 
 COMMANDS: dict[str, Any] = {"kernels": kernels, "models": models, "layers": layers, "training": training}
 FAILED = 1  # exit code: something is wrong, late or missing
