@@ -11,15 +11,14 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from cmgan.errors import PictureError, UsageError
+from cmgan.errors import PictureError
 from cmgan.imaging.decode import decode
-from cmgan.imaging.limits import Limits
+from cmgan.imaging.limits import DEFAULT_FORMATS, Limits
+from cmgan.imaging.listing import pictures_in
 from cmgan.imaging.picture import load_picture
 from cmgan.imaging.source import Source
 from cmgan.inpaint.folder import pair
 
-_FORMATS = ("png", "jpeg", "webp")
-_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 HOLE_FROM = 128  # the least value of a hole in a mask file
 
 
@@ -42,7 +41,7 @@ class Item:
 
 def collection_pairs(pictures: Collection, masks: Path) -> list[Item]:
     """Each picture of an archive with every mask of a folder. Raises `UsageError`: not_a_folder, no_pictures."""
-    every = _listed(masks)
+    every = pictures_in(masks)
     return [Item(pictures.name(i), partial(pictures.read, i), every) for i in range(len(pictures))]
 
 
@@ -56,10 +55,10 @@ def find_pairs(images: Path, masks: Path, *, by_name: bool) -> list[Item]:
         UsageError: not_a_folder, no_pictures; with `by_name` those of `cmgan.inpaint.folder.pair`.
     """
     if not by_name:
-        every = _listed(masks)
-        return [Item(picture.name, partial(_same, picture), every) for picture in _listed(images)]
+        every = pictures_in(masks)
+        return [Item(picture.name, partial(_same, picture), every) for picture in pictures_in(images)]
     found: dict[Path, list[Path]] = {}
-    for item in pair(images, masks, images / ".results", recursive=False, formats=_FORMATS):
+    for item in pair(images, masks, images / ".results", recursive=False, formats=DEFAULT_FORMATS):
         found.setdefault(item.image, []).append(item.mask)
     return [Item(picture.name, partial(_same, picture), of_picture) for picture, of_picture in found.items()]
 
@@ -68,22 +67,13 @@ def _same(path: Path) -> Path:
     return path
 
 
-def _listed(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UsageError("not_a_folder", "is no folder", file=folder)
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _EXTENSIONS and not p.name.startswith("."))
-    if not found:
-        raise UsageError("no_pictures", f"holds no picture ({', '.join(_EXTENSIONS)})", file=folder)
-    return found
-
-
 def load_square(source: Source, side: int) -> np.ndarray:
     """A picture as an engine of that size takes it: uint8 (side, side, 3).
 
     The largest square around the centre, scaled by the mean over areas (Pillow's BOX); a smaller one is enlarged by
     cubic interpolation. Raises `PictureError` as `load_picture`.
     """
-    square = centre(load_picture(source).rgb)
+    square = centre(load_picture(source, Limits.from_environment()).rgb)
     shrinks = square.shape[0] >= side
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(square).resize((side, side), method))
@@ -95,7 +85,7 @@ def load_hole(path: Path, side: int) -> np.ndarray:
     Raises:
         PictureError: as `load_picture`; mask_empty, mask_full: an engine cannot be judged on it.
     """
-    decoded = decode(path, Limits())
+    decoded = decode(path, Limits.from_environment())
     square = centre(decoded.upright(np.asarray(decoded.image.convert("L"))))
     hole = np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.NEAREST)) >= HOLE_FROM
     if not hole.any():

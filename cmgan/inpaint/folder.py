@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import time
 import unicodedata
@@ -16,16 +14,10 @@ from typing import Any
 from cmgan.errors import BatchError, CmganError, NumbersError, PictureError, SystemRefusal, UsageError, shown
 from cmgan.files import check_target
 from cmgan.imaging.limits import Limits
+from cmgan.imaging.listing import pictures_in
 from cmgan.imaging.picture import load_picture
 from cmgan.inpaint.inpainter import Inpainter
 from cmgan.inpaint.job import Job, JobOptions, fill, write
-
-_EXTENSIONS = {
-    **{".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"},
-    **{".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".avif": "avif"},
-}
-
-logger = logging.getLogger("cmgan")
 
 
 @dataclass(frozen=True)
@@ -77,15 +69,14 @@ def pair(images: Path, masks: Path, output: Path, *, recursive: bool, formats: I
         UsageError: not_a_folder; same_folder, results among pictures or masks; no_pictures; unpaired, naming a picture
             without a mask or a mask without a picture; output_clash, two results of one name.
     """
-    extensions = {extension for extension, kind in _EXTENSIONS.items() if kind in set(formats)}
     if output.resolve() in (images.resolve(), masks.resolve()):
         message = "results would lie among the pictures or masks; name another folder with -o"
         raise UsageError("same_folder", message, file=output)
     same = masks.resolve() == images.resolve()
-    pictures = _files(images, {output, *([] if same else [masks])}, extensions, recursive)
+    pictures = pictures_in(images, formats, recursive=recursive, without=[output, *([] if same else [masks])])
     if not masks.is_dir():
         return _without_clash([Item(p, masks, _result(p, images, output)) for p in pictures])
-    candidates = pictures if same else _files(masks, {output}, extensions, recursive)
+    candidates = pictures if same else pictures_in(masks, formats, recursive=recursive, without=[output])
     if same:
         pictures = _pictures_beside_masks(pictures)
         candidates = sorted(set(candidates) - set(pictures))
@@ -167,27 +158,6 @@ def _opens(path: Path, limits: Limits) -> bool:
         return True
     except PictureError:
         return False
-
-
-def _files(folder: Path, others: set[Path], extensions: set[str], recursive: bool) -> list[Path]:
-    """The picture files of `folder`, sorted; nothing hidden, nothing of the folders `others`, no linked folder."""
-    if not folder.is_dir():
-        raise UsageError("not_a_folder", "no such folder", file=folder)
-    found, ignored = [], 0
-    closed = {other.resolve() for other in others}
-    for place, folders, names in os.walk(folder):
-        within = [f for f in folders if not f.startswith(".") and Path(place, f).resolve() not in closed]
-        folders[:] = within if recursive else []
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in extensions:
-                found.append(Path(place, name))
-            else:
-                ignored += 1
-    if ignored:
-        logger.info("%s: %d files of other kinds ignored", shown(folder), ignored)
-    if not found:
-        raise UsageError("no_pictures", f"no picture in it ({', '.join(sorted(extensions))})", file=folder)
-    return sorted(found)
 
 
 def _normal(name: str) -> str:

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from cmgan.errors import UsageError
 from cmgan.imaging.decode import decode
 from cmgan.imaging.limits import Limits
+from cmgan.imaging.listing import pictures_in
 from cmgan.masks.config import PUBLISHED, MaskConfig
 from cmgan.masks.segments import AnnotatedPictures
 from cmgan.masks.strokes import Canvas
@@ -46,16 +46,11 @@ class MaskFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise UsageError("not_a_folder", "no such folder; a folder of masks is needed", file=folder)
-        kinds = (".png", ".jpg", ".jpeg", ".webp")
-        self._files = sorted(f for f in folder.iterdir() if f.suffix.lower() in kinds and not f.name.startswith("."))
-        if not self._files:
-            raise UsageError("no_pictures", "no mask in this folder (PNG, JPEG or WebP)", file=folder)
+        self._files = pictures_in(folder)
 
     def draw(self, rng: np.random.Generator, resolution: int) -> np.ndarray:
         """One of the masks, as `Silhouettes.draw`; an unusable file raises `PictureError`."""
-        decoded = decode(self._files[rng.integers(len(self._files))], Limits())
+        decoded = decode(self._files[rng.integers(len(self._files))], Limits.from_environment())
         values = decoded.upright(np.asarray(decoded.image.convert("L")))
         return fitted(values >= 128, resolution)
 

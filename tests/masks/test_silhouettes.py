@@ -62,7 +62,7 @@ def test_masks_of_a_folder(folder):
 def test_folders_without_masks(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         MaskFolder(tmp_path / "none")
-    with pytest.raises(UsageError, match="no mask in this folder"):
+    with pytest.raises(UsageError, match="no picture in it"):
         MaskFolder(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(PictureError, match="header is damaged"):

@@ -11,6 +11,8 @@ from PIL import Image
 
 from cmgan.errors import PictureError, UsageError, warn
 from cmgan.export.gate.cases import Case, parity_cases
+from cmgan.imaging.limits import Limits
+from cmgan.imaging.listing import pictures_in
 from cmgan.imaging.picture import load_picture
 
 MOST_PICTURES = 64  # of a folder, evenly spaced in the order of their names
@@ -33,7 +35,7 @@ def calibration_set(folder: Path | None, side: int, z_dim: int) -> CalibrationSe
     Masks are drawn, hole ratios from 10 to 80 % in turn. The same folder gives the same samples.
 
     Raises:
-        UsageError: the folder is none or holds no picture that can be read.
+        UsageError: there is no such folder, or none of its pictures can be read.
     """
     rng = np.random.default_rng(20220723)
     if folder is None:
@@ -54,17 +56,15 @@ def calibration_set(folder: Path | None, side: int, z_dim: int) -> CalibrationSe
 
 
 def _pictures(folder: Path, side: int) -> list[np.ndarray]:
-    if not folder.is_dir():
-        raise UsageError("calib_data", "is no folder", file=folder)
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = pictures_in(folder)
     images = []
     for path in files[:: max(1, -(-len(files) // MOST_PICTURES))]:
         try:
-            images.append(_square(load_picture(path).rgb, side))
+            images.append(_square(load_picture(path, Limits.from_environment()).rgb, side))
         except PictureError as error:
             warn("calib_data", f"left out: {error}")
     if not images:
-        raise UsageError("calib_data", "holds no picture that can be read", file=folder)
+        raise UsageError("calib_data", "none of its pictures can be read", file=folder)
     return images
 
 

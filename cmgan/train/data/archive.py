@@ -19,10 +19,11 @@ from typing import BinaryIO, Protocol, cast, overload
 import numpy as np
 
 from cmgan.errors import PictureError, about, shown, warn
+from cmgan.imaging.listing import suffixes
 from cmgan.imaging.source import read_source
 from cmgan.train.data.tar_index import index_of_tar
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PICTURE_SUFFIXES = suffixes()
 _SUFFIXES = (*PICTURE_SUFFIXES, ".json")
 
 logger = logging.getLogger("cmgan")

@@ -75,4 +75,4 @@ def open_pictures(
         looked = ending or ", ".join(PICTURE_SUFFIXES)
         message = f"no picture in it ({looked}; hidden files do not count)"
         raise PictureError("no_pictures", message, file=path)
-    return Pictures(archive, np.array(members, np.int64), source, limits or Limits())
+    return Pictures(archive, np.array(members, np.int64), source, limits or Limits.from_environment())

@@ -124,7 +124,7 @@ def test_calibration_masks_cover_the_ratios_in_turn(photographs):
 
 
 def test_a_calibration_folder_without_pictures(tmp_path, photographs):
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         calibration_set(photographs / "0.png", 64, 8)
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(UsageError, match="no picture"):
