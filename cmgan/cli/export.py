@@ -10,7 +10,7 @@ import typer
 from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
-from cmgan.errors import NumbersError, needs
+from cmgan.errors import NumbersError, UsageError, needs
 from cmgan.formats import FormatName, Precision, format_of, model_in
 
 _EXPORT_EXAMPLES = """Examples:
@@ -21,6 +21,8 @@ cmgan export --format onnx --model my-model/ --pipeline core --opset 18 -o out -
 _LOWER_EXAMPLES = """Examples:
 
 cmgan lower lama.onnx -o lama-matmul.onnx
+
+cmgan lower lama.onnx --shape image=1,3,512,512 --shape mask=1,1,512,512 -o lama-matmul.onnx
 
 cmgan lower lama.onnx -o lama-matmul.onnx --compare --json report.json"""
 _CHECK_EXAMPLES = """Examples:
@@ -137,18 +139,24 @@ def export(
 def lower(
     source: Annotated[Path, typer.Argument(help="An ONNX file of any network.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    shape: Annotated[
+        list[str] | None, typer.Option("--shape", help="NAME=1,3,512,512: fix an input's sizes; repeatable.")
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Run both graphs whole, against float64 (slow).")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Rewrite the Fourier transforms (DFT nodes) of any ONNX file as products with constant matrices."""
+    """Rewrite the Fourier transforms (DFT, STFT) of any ONNX file as products with constant matrices."""
     from cmgan.export.lower.lowering import lower_file
 
+    shapes = dict(map(_parsed_shape, shape or ()))
     with terminal.progress("lowering"):
-        report = lower_file(source, output, overwrite=overwrite, compare=compare)
-    terminal.show(_lowering_table(report))
+        report = lower_file(source, output, overwrite=overwrite, compare=compare, shapes=shapes)
+    if report.nodes:
+        terminal.show(_lowering_table(report))
     terminal.say(report.summary())
-    terminal.say(f"{output}: written")
+    ran = report.trial is not None and not report.trial.problem
+    terminal.say(f"{output}: written; {'loaded and run once in ONNX Runtime' if ran else 'not run'}")
     write_json(json, report.to_dict())
 
 
@@ -225,10 +233,18 @@ def _show_search(details: dict[str, Any]) -> None:
         terminal.show(table)
 
 
+def _parsed_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    numbers = sizes.split(",")
+    if not name or not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise UsageError("shape", f"--shape {text!r}: NAME=1,3,512,512 is needed, an input and its sizes")
+    return name, tuple(map(int, numbers))
+
+
 def _lowering_table(report: Any) -> Any:
     from rich.table import Table
 
-    table = Table("DFT node", "kind", "length", "axis", "matrix", "error against float64")
-    for node in report.nodes:
-        table.add_row(*node.cells())
+    table = Table("node", "kind", "length", "axis", "matrix", "error against float64")
+    for row in report.rows():
+        table.add_row(*row)
     return table

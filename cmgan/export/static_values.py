@@ -1,204 +1,254 @@
-"""What an ONNX graph says about its tensors without running: shapes, element types, integers that follow from them."""
+"""What an ONNX graph says about its tensors without running: shapes, element types, values that follow from them.
+
+Everything follows from inputs, constants and operators, node by node, each by onnx's own shape inference. What a file
+declares about inner tensors (`value_info`) may be wrong and is used only where an operator says nothing of its output.
+Small values whose operands are static are computed by onnx's reference implementation, whatever the operator.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.shape_inference
-from onnx import numpy_helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from cmgan.errors import ModelError
-from cmgan.runtime.onnx.file import STANDARD_DOMAINS
+from cmgan.runtime.onnx.file import STANDARD_DOMAINS, names_used
 
-_SMALL = 1024  # bytes: shapes, axes and lengths are smaller; of larger tensors, the weights, only the shape counts
-_INTEGER_TYPES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+_SMALL = 2**16  # bytes: shapes, lengths and windows are smaller; of larger tensors, the weights, only the shape counts
 FLOAT_TYPES = (
     onnx.TensorProto.FLOAT16,
     onnx.TensorProto.BFLOAT16,
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.DOUBLE,
 )
-_DEPTH = 64  # nodes: chains that exporters write between a shape and a length have about five
+# What may be computed of a vector that is known in part, as the shape of a tensor with a free batch: operators that
+# move its elements, and those that give one element for each.
+_MOVING = {
+    *("Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile"),
+    *("Transpose", "Unsqueeze"),
+}
+_ELEMENTWISE = {"Abs", "Add", "Div", "Max", "Min", "Mod", "Mul", "Neg", "Sub"}
 
-Integers = list[int | None]  # an integer scalar or vector; None where a value is not static
+Integers = list[int | None]  # None where a value is not static
+
+
+@dataclass(frozen=True)
+class _Value:
+    """An array of which the elements `known` (bool, same shape) are static; the others hold 1."""
+
+    array: NDArray[Any]
+    known: NDArray[np.bool_]
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.known.all())
 
 
 class StaticValues:
-    """Shapes and small integer values of the main graph of `model`."""
+    """Shapes and small values of the main graph of `model`."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        """Raise `ModelError` when the graph is not consistent."""
+        """Raise `ModelError` for a constant that is not consistent."""
         graph = model.graph
-        inputs = {value.name for value in graph.input}
-        # An initializer that is also an input is only a default, which the caller may replace.
-        self._initializers = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in inputs}
-        self._producers = {name: node for node in graph.node for name in node.output if name}
-        skeleton = _skeleton(model)
-        self._types = _inferred_types(skeleton)
-        # onnx infers the shape of a DFT only where its length is a constant: those found here may settle further ones.
-        while self._pin_lengths(skeleton):
-            self._types = _inferred_types(skeleton)
+        self._model = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+        self._opset = max((e.version for e in model.opset_import if e.domain in STANDARD_DOMAINS), default=1)
+        self._functions = {(function.domain, function.name): function for function in model.functions}
+        self._hints = {value.name: value.type for value in [*graph.value_info, *graph.output]}
+        self._types = {value.name: value.type for value in graph.input}
+        self._values: dict[str, _Value] = {}
+        # From IR 4 on an initializer that is also an input is only a default, which the caller may replace; before,
+        # every initializer had to be an input.
+        inputs = set(self._types) if model.ir_version >= 4 else set()
+        for tensor in graph.initializer:
+            self._types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+            if tensor.name not in inputs:
+                self._keep_constant(tensor.name, tensor)
+        for node in graph.node:
+            self._infer(node)
 
     def element_type(self, name: str) -> int:
         """The `onnx.TensorProto` element type; UNDEFINED (0) if unknown."""
-        return self._types[name].elem_type if name in self._types else onnx.TensorProto.UNDEFINED
+        return self._types[name].tensor_type.elem_type if name in self._types else onnx.TensorProto.UNDEFINED
 
     def shape(self, name: str) -> Integers | None:
         """The sizes of a tensor, None for the sizes that are not static; None if even the rank is unknown."""
-        if name not in self._types or not self._types[name].HasField("shape"):
+        kind = self._types.get(name, onnx.TypeProto()).tensor_type
+        if not kind.HasField("shape"):
             return None
-        return [size.dim_value if size.HasField("dim_value") else None for size in self._types[name].shape.dim]
+        return [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in kind.shape.dim]
+
+    def type(self, name: str) -> onnx.TypeProto | None:
+        """Element type and shape, as far as they follow; None if nothing is known."""
+        return self._types.get(name)
 
     def integer(self, name: str) -> int | None:
         """The value of an integer scalar (or one-element tensor) if it is static, else None."""
-        values = self._values(name, {}, _DEPTH)
-        return values[0] if values and len(values) == 1 else None
+        array = self.constant(name)
+        return int(array.item()) if array is not None and array.size == 1 and array.dtype.kind in "iu" else None
 
     def scalar(self, name: str) -> float | None:
         """The value of a floating-point constant of one element, else None."""
-        tensor = self._initializers.get(name)
-        node = self._producers.get(name)
-        if tensor is None and node is not None and node.op_type == "Constant":
-            tensor = next((item.t for item in node.attribute if item.name == "value"), None)
-        if tensor is None or math.prod(tensor.dims) != 1 or tensor.data_type not in FLOAT_TYPES:
-            return None
-        return float(_array(tensor).reshape(()))
+        array = self.constant(name)
+        is_float = self.element_type(name) in FLOAT_TYPES
+        return float(array.item()) if array is not None and array.size == 1 and is_float else None
 
-    def _pin_lengths(self, skeleton: onnx.ModelProto) -> bool:
-        """Make constants of the computed lengths and axes of DFT nodes that are static; False if there was none."""
-        pinned = False
-        for node in skeleton.graph.node:
-            for position in range(1, len(node.input) if node.op_type == "DFT" else 0):
-                name = node.input[position]
-                producer = self._producers.get(name)
-                value = self.integer(name) if producer and producer.op_type != "Constant" else None
-                if value is not None:
-                    node.input[position] = f"static length or axis {value} of {name}"
-                    skeleton.graph.initializer.append(
-                        numpy_helper.from_array(np.array(value, np.int64), node.input[position])
-                    )
-                    pinned = True
-        return pinned
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """The values of a tensor of at most 64 KiB, if all of them are static."""
+        value = self._values.get(name)
+        return value.array if value is not None and value.whole else None
 
-    def _values(self, name: str, known: dict[str, Integers | None], depth: int) -> Integers | None:
-        """The values of `name`, computed once into `known`, where None also ends what would go in circles."""
-        if name not in known:
-            known[name] = None
-            values = self._computed(name, known, depth) if depth else None
-            known[name] = values if values is None or len(values) <= _SMALL else None
-        return known[name]
+    def _infer(self, node: onnx.NodeProto) -> None:
+        """Types of the outputs of `node`, and their values if they are small and static."""
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS and node.attribute:
+            if node.attribute[0].name == "value" and node.output:
+                tensor = node.attribute[0].t
+                self._types[node.output[0]] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+                self._keep_constant(node.output[0], tensor)
+                return
+        operands = list(dict.fromkeys(name for name in names_used(node) if name))
+        inferred = self._inferred(node, operands)
+        for name in filter(None, node.output):
+            hint = self._hints.get(name)
+            if name in inferred and inferred[name].tensor_type.HasField("shape"):
+                self._types[name] = inferred[name]
+            elif hint is not None or name in inferred:
+                self._types[name] = inferred[name] if hint is None else hint
+        self._compute(node, operands)
 
-    def _computed(self, name: str, known: dict[str, Integers | None], depth: int) -> Integers | None:
-        if name in self._initializers:
-            return _small_integers(self._initializers[name])
-        node, shape = self._producers.get(name), self.shape(name)
-        if node is None or node.domain not in STANDARD_DOMAINS or shape is None or len(shape) > 1:
-            return None
-        if node.op_type == "Constant":
-            return _constant(node)
-        attributes = {item.name: item.i for item in node.attribute}
-        if node.op_type == "Shape" and len(node.input) == 1:
-            sizes = self.shape(node.input[0])
-            return None if sizes is None else sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
-        rule = _RULES.get(node.op_type)
-        if rule is None or attributes.get("to", onnx.TensorProto.INT64) not in _INTEGER_TYPES:
-            return None
-        operands = [self._values(operand, known, depth - 1) if operand else [] for operand in node.input]
-        found = [operand for operand in operands if operand is not None]
+    def _inferred(self, node: onnx.NodeProto, operands: list[str]) -> dict[str, onnx.TypeProto]:
+        """The types that onnx infers for a graph of `node` alone."""
+        model = self._graph_of(node)
+        for name in operands:
+            value = self._values.get(name)
+            if value is not None and value.whole:
+                model.graph.initializer.append(numpy_helper.from_array(value.array, name))
+            elif value is not None and value.array.ndim == 1 and value.array.dtype == np.int64:
+                _add_partial(model.graph, name, value)
+            elif name in self._types:
+                model.graph.input.append(onnx.ValueInfoProto(name=name, type=self._types[name]))
+        model.graph.node.append(node)
         try:
-            return rule(found) if len(found) == len(operands) else None
-        except (ValueError, IndexError):  # not as many operands as the operator takes
-            return None
+            graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
+            return {}
+        return {value.name: value.type for value in graph.value_info}
+
+    def _compute(self, node: onnx.NodeProto, operands: list[str]) -> None:
+        if node.domain not in STANDARD_DOMAINS or len(operands) != len({*filter(None, node.input)}):
+            return  # an operator of others, or one with a subgraph
+        if node.op_type in ("Shape", "Size"):
+            self._compute_size(node)
+            return
+        if not _is_function_of_inputs(node, self._opset) or not all(map(self._is_small, filter(None, node.output))):
+            return
+        values = {name: self._values[name] for name in operands if name in self._values}
+        if len(values) < len(operands):
+            return
+        if all(value.whole for value in values.values()):
+            for name, array in self._evaluated(node, {n: v.array for n, v in values.items()}).items():
+                self._values[name] = _Value(array, np.ones(array.shape, bool))
+        elif node.op_type in _MOVING | _ELEMENTWISE:
+            self._compute_in_part(node, values)
+
+    def _compute_in_part(self, node: onnx.NodeProto, values: dict[str, _Value]) -> None:
+        arrays = self._evaluated(node, {name: value.array for name, value in values.items()})
+        if node.op_type in _ELEMENTWISE:
+            known = np.logical_and.reduce(np.broadcast_arrays(*(value.known for value in values.values())))
+            masks: dict[str, NDArray[np.bool_]] = dict.fromkeys(arrays, np.asarray(known, bool))
+        else:
+            moved = node.input if node.op_type == "Concat" else node.input[:1]
+            if not all(values[name].whole for name in node.input if name and name not in moved):
+                return
+            flags = {n: v.known.astype(v.array.dtype) if n in moved else v.array for n, v in values.items()}
+            masks = {name: mask.astype(bool) for name, mask in self._evaluated(node, flags).items()}
+        for name, array in arrays.items():
+            if name in masks and masks[name].shape == array.shape:
+                self._values[name] = _Value(np.where(masks[name], array, 1).astype(array.dtype), masks[name])
+
+    def _compute_size(self, node: onnx.NodeProto) -> None:
+        sizes = self.shape(node.input[0]) if len(node.input) == 1 and len(node.output) == 1 else None
+        if sizes is None:
+            return
+        if node.op_type == "Size":
+            whole = [size for size in sizes if size is not None]
+            if len(whole) == len(sizes):
+                self._values[node.output[0]] = _Value(np.array(math.prod(whole), np.int64), np.array(True))
+            return
+        attributes = {item.name: item.i for item in node.attribute}
+        sizes = sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
+        known = np.array([size is not None for size in sizes], bool)
+        self._values[node.output[0]] = _Value(np.array([1 if s is None else s for s in sizes], np.int64), known)
+
+    def _evaluated(self, node: onnx.NodeProto, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs of `node` alone by onnx's reference implementation; nothing where that fails."""
+        model = self._graph_of(node)
+        model.graph.node.append(node)
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+        names = [name for name in node.output if name]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name, type=self._types[name]) for name in names)
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                results = ReferenceEvaluator(model).run(None, {})
+        except Exception:  # noqa: BLE001 - whatever a foreign node makes onnx's reference code raise
+            return {}
+        found = zip(names, map(np.asarray, results), strict=True)
+        return {name: array for name, array in found if array.nbytes <= _SMALL and array.dtype.kind != "O"}
+
+    def _graph_of(self, node: onnx.NodeProto) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        model.graph.name = "node"
+        if (node.domain, node.op_type) in self._functions:
+            model.functions.extend(self._functions.values())
+        return model
+
+    def _is_small(self, name: str) -> bool:
+        """Whether a result is certain to be small: an operator is not run to find out."""
+        shape, kind = self.shape(name), self.element_type(name)
+        if shape is None or kind in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+            return False
+        sizes = [size for size in shape if size is not None]
+        return len(sizes) == len(shape) and 8 * math.prod(sizes) <= _SMALL
+
+    def _keep_constant(self, name: str, tensor: onnx.TensorProto) -> None:
+        if tensor.data_type == onnx.TensorProto.STRING or tensor.ByteSize() > 2 * _SMALL:
+            return
+        try:
+            array = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError("bad_graph", f"the constant {name!r} is not consistent ({error})") from error
+        if array.nbytes <= _SMALL:
+            self._values[name] = _Value(array, np.ones(array.shape, bool))
 
 
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` without its weights, which stand as inputs, so that a model of any size fits shape inference."""
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    graph = skeleton.graph
-    graph.name = "skeleton"
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
-    declared = {value.name for value in graph.input}
-    for tensor in model.graph.initializer:
-        if tensor.ByteSize() <= _SMALL:
-            graph.initializer.append(tensor)
-        elif tensor.name not in declared:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return skeleton
+def _add_partial(graph: onnx.GraphProto, name: str, value: _Value) -> None:
+    """Give `graph` the vector `name`, known in part, in a way that onnx's data propagation sees through: each unknown
+    element is the size of a tensor of one free axis."""
+    parts = []
+    for index, known in enumerate(value.known):
+        part = f"{name}/part/{index}"
+        parts.append(part)
+        if known:
+            graph.initializer.append(numpy_helper.from_array(value.array[index : index + 1], part))
+        else:
+            free = helper.make_tensor_value_info(f"{part}/free", onnx.TensorProto.FLOAT, [None])
+            graph.input.append(free)
+            graph.node.append(helper.make_node("Shape", [free.name], [part]))
+    graph.node.append(helper.make_node("Concat", parts, [name], axis=0))
 
 
-def _inferred_types(skeleton: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
+def _is_function_of_inputs(node: onnx.NodeProto, opset: int) -> bool:
     try:
-        graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ModelError("bad_graph", f"the graph is not consistent ({error})") from error
-    return {value.name: value.type.tensor_type for value in [*graph.value_info, *graph.input, *graph.output]}
-
-
-def _small_integers(tensor: onnx.TensorProto) -> Integers | None:
-    if tensor.data_type not in _INTEGER_TYPES or tensor.ByteSize() > _SMALL or len(tensor.dims) > 1:
-        return None
-    return [int(value) for value in _array(tensor).reshape(-1)]
-
-
-def _array(tensor: onnx.TensorProto) -> np.ndarray:
-    try:
-        return numpy_helper.to_array(tensor)
-    except ValueError as error:
-        raise ModelError("bad_graph", f"the constant {tensor.name!r} is not consistent ({error})") from error
-
-
-def _constant(node: onnx.NodeProto) -> Integers | None:
-    item = node.attribute[0] if node.attribute else onnx.AttributeProto()
-    if item.name == "value":
-        return _small_integers(item.t)
-    if item.name == "value_int":
-        return [item.i]
-    return list(item.ints) if item.name == "value_ints" else None
-
-
-def _gather(operands: list[Integers]) -> Integers | None:
-    data, indices = operands
-    known = [index for index in indices if index is not None]
-    in_range = len(known) == len(indices) and all(-len(data) <= index < len(data) for index in known)
-    return [data[index] for index in known] if in_range else None
-
-
-def _slice(operands: list[Integers]) -> Integers | None:
-    data, *bounds = operands
-    if any(bound is None for values in bounds for bound in values) or any(len(values) > 1 for values in bounds):
-        return None
-    start, end, _axis, step = [values[0] if values else None for values in bounds + [[]] * (4 - len(bounds))]
-    return None if step == 0 else data[start:end:step]
-
-
-def _elementwise(function: Callable[[int, int], int]) -> Callable[[list[Integers]], Integers | None]:
-    def rule(operands: list[Integers]) -> Integers | None:
-        left, right = operands
-        size = max(len(left), len(right))
-        pairs = zip(left * size if len(left) == 1 else left, right * size if len(right) == 1 else right, strict=True)
-        return [None if a is None or b is None else function(a, b) for a, b in pairs]
-
-    return rule
-
-
-def _first(operands: list[Integers]) -> Integers | None:
-    return operands[0]
-
-
-# The operators that exporters put between a shape and a length; between scalars and vectors the reshaping ones keep
-# the values.
-_RULES: dict[str, Callable[[list[Integers]], Integers | None]] = {
-    **dict.fromkeys(("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"), _first),
-    "Concat": lambda operands: sum(operands, []),
-    "Gather": _gather,
-    "Slice": _slice,
-    "Add": _elementwise(lambda a, b: a + b),
-    "Sub": _elementwise(lambda a, b: a - b),
-    "Mul": _elementwise(lambda a, b: a * b),
-}
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.node_determinism == schema.NodeDeterminism.Deterministic)  # type: ignore[attr-defined]

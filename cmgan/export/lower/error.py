@@ -23,14 +23,20 @@ class DftError:
     onnxruntime: float | None  # of the DFT node itself; None where ONNX Runtime is missing or cannot run it
 
 
-def dft_error(transform: Transform, element_type: int, matrix: NDArray[Any]) -> DftError:
-    """The errors of `transform` on tensors of `element_type`, as a product with `matrix` in the matrix's type."""
+def dft_error(
+    transform: Transform, element_type: int, matrix: NDArray[Any], window: NDArray[np.float64] | None = None
+) -> DftError:
+    """The errors of `transform` on tensors of `element_type`, as a product with `matrix` in the matrix's type.
+
+    Values are multiplied with `window` (N,) first, which `matrix` holds already.
+    """
     dtype = helper.tensor_dtype_to_np_dtype(element_type)
     shape = (_ROWS, transform.size, transform.components)
     x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    exact = _exact(transform, x.astype(np.float64))
+    windowed = x.astype(np.float64) * (1 if window is None else window[:, None])
+    exact = _exact(transform, windowed)
     product = (x.reshape(_ROWS, -1).astype(matrix.dtype) @ matrix).astype(dtype)
-    node = _node_in_onnxruntime(transform, element_type, x)
+    node = _node_in_onnxruntime(transform, element_type, windowed.astype(dtype))
     return DftError(
         relative_error(product.reshape(exact.shape), exact),
         None if node is None else relative_error(node.astype(np.float64) * transform.scale, exact),

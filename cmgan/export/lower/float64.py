@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv import Conv as ReferenceConv
@@ -18,6 +18,7 @@ from onnx.reference.ops.op_conv_transpose import ConvTranspose as ReferenceConvT
 
 from cmgan.errors import MissingError, ModelError, needs
 from cmgan.export.lower.error import relative_error
+from cmgan.export.lower.trial import random_feeds
 from cmgan.export.static_values import FLOAT_TYPES
 from cmgan.runtime.onnx.file import all_messages
 
@@ -39,7 +40,7 @@ def graph_error(original: onnx.ModelProto, lowered: onnx.ModelProto) -> GraphErr
         MissingError: torch or ONNX Runtime is not installed.
         ModelError: the graph cannot be run: an operator without reference implementation, sizes that do not fit.
     """
-    feeds = _random_feeds(original)
+    feeds = random_feeds(original)
     try:
         exact = evaluate_float64(original, feeds)
         result = _in_onnxruntime(lowered, feeds)
@@ -105,21 +106,6 @@ def _torch_operators() -> list[type[OpRun]]:
             return (functional.conv_transpose2d(x, w, b, strides, pads[:2], extra, group, dilations).numpy(),)
 
     return [Conv, ConvTranspose]
-
-
-def _random_feeds(model: onnx.ModelProto) -> Arrays:
-    generator = np.random.default_rng(0)
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    feeds: dict[str, NDArray[Any]] = {}
-    for value in model.graph.input:
-        if value.name in initializers:
-            continue
-        sizes = value.type.tensor_type.shape.dim
-        shape = [size.dim_value if size.HasField("dim_value") else 1 for size in sizes]
-        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        top = 1 if value.type.tensor_type.elem_type in FLOAT_TYPES else 2
-        feeds[value.name] = (top * generator.random(shape)).astype(dtype)
-    return feeds
 
 
 def _in_onnxruntime(model: onnx.ModelProto, feeds: Arrays) -> list[NDArray[Any]]:

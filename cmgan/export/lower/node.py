@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from cmgan.errors import ModelError
 from cmgan.export.lower.dft import Transform
+from cmgan.export.lower.reasons import Reasons
 from cmgan.export.static_values import FLOAT_TYPES, StaticValues
 from cmgan.runtime.onnx.file import STANDARD_DOMAINS
 
@@ -41,7 +42,7 @@ def dft_name(node: onnx.NodeProto) -> str:
     return node.name or next(iter(node.output), "")
 
 
-def read_dft(node: onnx.NodeProto, values: StaticValues, opset: int, scale: float) -> DftNode:
+def read_dft(node: onnx.NodeProto, values: StaticValues, reasons: Reasons, opset: int, scale: float = 1.0) -> DftNode:
     """What `node` computes in a graph of operator set `opset`, times the constant `scale`.
 
     Raises:
@@ -52,26 +53,27 @@ def read_dft(node: onnx.NodeProto, values: StaticValues, opset: int, scale: floa
     source, length_input, axis_input = [*node.input, "", "", ""][:3]
     shape, element_type = values.shape(source), values.element_type(source)
     if shape is None or len(shape) < 2:
-        raise _not_static(name, f"the shape of its input {source!r} is not known")
+        raise _not_static(name, f"the shape of its input {source!r} is not known: {reasons.of_shape(source)}")
     if element_type not in FLOAT_TYPES:
         raise _invalid(name, f"input type {TensorProto.DataType.Name(element_type)}; it takes floating-point types")
     # The default axis is 1 in operator set 17, where it is an attribute, and -2 since 20, where it is an input.
     axis = attributes.get("axis", 1) if opset < 20 else values.integer(axis_input) if axis_input else -2
     if axis is None:
-        raise _not_static(name, f"its axis {axis_input!r} is computed when the graph runs")
+        raise _not_static(name, f"its axis {reasons.of_value(axis_input)}")
     rank = len(shape)
     if not (-rank <= axis <= -2 or 0 <= axis <= rank - 2):
         raise _invalid(name, f"axis {axis} of an input of rank {rank}; allowed are 0 to {rank - 2} and {-rank} to -2")
     axis %= rank
     size, components = shape[axis], shape[-1]
     if size is None or components is None:
-        raise _not_static(name, f"axis {axis if size is None else rank - 1} of its input {source!r} has no static size")
+        free = f"axis {axis if size is None else rank - 1} of its input {source!r} has no static size"
+        raise _not_static(name, f"{free}: {reasons.of_shape(source)}")
     inverse, onesided = bool(attributes.get("inverse", 0)), bool(attributes.get("onesided", 0))
     length = 2 * (size - 1) if inverse and onesided else size
     if length_input:
         given = values.integer(length_input)
         if given is None:
-            raise _not_static(name, f"its length {length_input!r} is computed when the graph runs")
+            raise _not_static(name, f"its length {reasons.of_value(length_input)}")
         length = given
     if components not in (1, 2) or (onesided and components != 1 + inverse):
         wanted = "2" if onesided and inverse else "1" if onesided else "1 or 2"
@@ -82,7 +84,7 @@ def read_dft(node: onnx.NodeProto, values: StaticValues, opset: int, scale: floa
 
 
 def _not_static(name: str, reason: str) -> ModelError:
-    return ModelError("dft_not_static", f"the DFT {name!r} cannot be lowered: {reason}; export with fixed sizes")
+    return ModelError("dft_not_static", f"the DFT {name!r} cannot be lowered: {reason}")
 
 
 def _invalid(name: str, reason: str) -> ModelError:

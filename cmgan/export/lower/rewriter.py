@@ -1,4 +1,4 @@
-"""Replacing DFT nodes in an ONNX graph by products with constant matrices."""
+"""Replacing DFT and STFT nodes in an ONNX graph by products and convolutions with constant matrices."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from cmgan.errors import ModelError
 from cmgan.export.lower.dft import Transform
 from cmgan.export.lower.node import DftNode
+from cmgan.export.lower.stft import StftNode
 from cmgan.runtime.onnx.file import all_messages, names_used
 
 MATRIX_LIMIT = 2**29  # bytes of all matrices of a file, which is to stay under the 2 GiB of one protobuf message
@@ -45,22 +46,42 @@ class DftRewriter:
         else:
             current, layout = node.input[0], tuple(range(rank))
             if half:
-                current = self._add("Cast", [current], dft, to=dft.product_type)
+                current = self._add("Cast", [current], dft.name, to=dft.product_type)
         to_rows = (*(axis for axis in range(rank - 1) if axis != dft.axis), dft.axis, rank - 1)
         current = self._transposed(current, tuple(layout[axis] for axis in to_rows), dft)
         lead = (0,) * (rank - 2)  # 0 keeps a size, static or not
-        current = self._add("Reshape", [current, self._size_constant(*lead, transform.matrix_shape[0])], dft)
-        current = self._add("MatMul", [current, self._matrix(dft)], dft)
+        current = self._add("Reshape", [current, self._size_constant(*lead, transform.matrix_shape[0])], dft.name)
+        current = self._add("MatMul", [current, self._matrix(dft)], dft.name)
         sizes = self._size_constant(*lead, transform.bins, transform.output_components)
-        product = self._add("Reshape", [current, sizes], dft)
+        product = self._add("Reshape", [current, sizes], dft.name)
         back = tuple(to_rows.index(axis) for axis in range(rank))
         current = self._transposed(product, back, dft)
         if half:
-            current = self._add("Cast", [current], dft, to=dft.element_type)
+            current = self._add("Cast", [current], dft.name, to=dft.element_type)
         output = node.output[0]
+        self._end_in(output)
+        self._products[output] = (output if current == product else product), back
+
+    def replace_stft(self, node: onnx.NodeProto, stft: StftNode) -> None:
+        """Put the convolution that computes `stft` where `node` stands: signal (N, L, C) to (N, frames, bins, 2)."""
+        transform, half = stft.transform, stft.element_type != TensorProto.FLOAT
+        current = node.input[0]
+        if half:
+            current = self._add("Cast", [current], stft.name, to=TensorProto.FLOAT)
+        current = self._add("Transpose", [current], stft.name, perm=(0, 2, 1))
+        self._count_bytes(stft.name, transform, 4)
+        kernel = self._constant(f"stft_{transform.length}", stft.kernel().astype(np.float32))
+        current = self._add("Conv", [current, kernel], stft.name, strides=[stft.step])
+        current = self._add("Transpose", [current], stft.name, perm=(0, 2, 1))
+        sizes = self._size_constant(0, 0, transform.bins, 2)
+        current = self._add("Reshape", [current, sizes], stft.name)
+        if half:
+            self._add("Cast", [current], stft.name, to=stft.element_type)
+        self._end_in(node.output[0])
+
+    def _end_in(self, output: str) -> None:
         self._nodes[-1].output[0] = output
         self._droppable.add(output)
-        self._products[output] = (output if current == product else product), back
 
     def finish(self) -> None:
         """Put the nodes into the graph, without what nothing uses any more."""
@@ -79,10 +100,10 @@ class DftRewriter:
                 del graph.initializer[index]
 
     def _transposed(self, name: str, perm: tuple[int, ...], dft: DftNode) -> str:
-        return name if perm == tuple(range(dft.rank)) else self._add("Transpose", [name], dft, perm=perm)
+        return name if perm == tuple(range(dft.rank)) else self._add("Transpose", [name], dft.name, perm=perm)
 
-    def _add(self, op_type: str, inputs: list[str], dft: DftNode, **attributes: Any) -> str:
-        name = self._fresh(f"{dft.name}/{op_type}")
+    def _add(self, op_type: str, inputs: list[str], stem: str, **attributes: Any) -> str:
+        name = self._fresh(f"{stem}/{op_type}")
         self._nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
         self._droppable.add(name)
         return name
@@ -96,13 +117,16 @@ class DftRewriter:
         key = dft.transform, dft.product_type
         if key not in self.matrices:
             dtype = helper.tensor_dtype_to_np_dtype(dft.product_type)
-            self.matrix_bytes += math.prod(dft.transform.matrix_shape) * dtype.itemsize
-            if self.matrix_bytes > MATRIX_LIMIT:
-                message = f"the DFT {dft.name!r} of length {dft.transform.length} brings the constant matrices to"
-                raise ModelError("dft_too_long", f"{message} {self.matrix_bytes} bytes; the limit is {MATRIX_LIMIT}")
+            self._count_bytes(dft.name, dft.transform, dtype.itemsize)
             stem = f"dft_{dft.transform.kind}_{dft.transform.length}".replace(" ", "_")
             self.matrices[key] = self._constant(stem, dft.transform.matrix().astype(dtype))
         return self.matrices[key]
+
+    def _count_bytes(self, name: str, transform: Transform, itemsize: int) -> None:
+        self.matrix_bytes += math.prod(transform.matrix_shape) * itemsize
+        if self.matrix_bytes > MATRIX_LIMIT:
+            message = f"the transform {name!r} of length {transform.length} brings the constant matrices to"
+            raise ModelError("dft_too_long", f"{message} {self.matrix_bytes} bytes; the limit is {MATRIX_LIMIT}")
 
     def _constant(self, stem: str, value: np.ndarray) -> str:
         name = self._fresh(stem)
