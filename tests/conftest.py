@@ -62,7 +62,7 @@ def tiny_source() -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tiny_source: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny_source` exported through the gate: `model.onnx` and `parity.npz`. Not to be changed."""
+    """`tiny_source` exported through the gate: `model.onnx` and its parity file. Not to be changed."""
     from cmgan.export.artefact import export_model
 
     folder = tmp_path_factory.mktemp("artefact") / "tiny"

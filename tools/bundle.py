@@ -29,7 +29,7 @@ class CompactSource(Source):
 
 
 def bundle(model: Path, target: Path, card: Path, *, overwrite: bool = False) -> None:
-    """Write the folder `target`: weights in float16, configuration, `model.onnx` with its `parity.npz`, the card as
+    """Write the folder `target`: weights in float16, configuration, `model.onnx` with its parity file, the card as
     README.md, and a manifest with the digest of each.
 
     Args:

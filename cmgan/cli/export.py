@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and parity.npz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and model.onnx.parity.npz.")],
     format: Annotated[FormatName, typer.Option("--format", "-f", help="What to write.")] = "onnx",
     model: Model = None,
     res: Resolution = None,
@@ -161,7 +161,7 @@ def lower(
 
 
 def check(
-    artefact: Annotated[Path, typer.Argument(help="An exported file, or its folder; parity.npz must stand beside it.")],
+    artefact: Annotated[Path, typer.Argument(help="An exported file, or its folder; NAME.parity.npz is beside it.")],
     debug_layers: DebugLayers = False,
     model: Model = None,
     device: Device = "cpu",

@@ -9,7 +9,7 @@ from typing import Any
 import cmgan
 from cmgan.errors import needs
 from cmgan.export.gate.candidate import RAW, Candidate, Progress
-from cmgan.export.gate.cases import save_cases
+from cmgan.export.gate.cases import parity_file_of, save_cases
 from cmgan.export.gate.prove import prove
 from cmgan.export.options import ExportOptions
 from cmgan.export.source import Source
@@ -37,8 +37,8 @@ def export_model(
     overwrite: bool = False,
     progress: Progress = lambda step: None,
 ) -> Export:
-    """Export in `folder`: the artefact, its sidecar where the format needs one, and the `parity.npz` that
-    `cmgan check` reads. A `Source` that is given shares its graphs between formats.
+    """Export in `folder`: the artefact, its sidecar where the format needs one, and the `NAME.parity.npz`
+    that `cmgan check` reads. A `Source` that is given shares its graphs between formats.
 
     Raises:
         UsageError: the folder's parent does not exist, or the file does and `overwrite` is not given.
@@ -59,8 +59,8 @@ def export_model(
         files = candidate.write(work / target.name, metadata)
         size = sum(file.stat().st_size for file in files)
         kept = [raw[0] if options.graph.pipeline == "core" else picture[0] for picture, raw in references]
-        save_cases(work / "parity.npz", source.cases, kept)
-    return Export(target, folder / "parity.npz", metadata, size)
+        save_cases(parity_file_of(work / target.name), source.cases, kept, source.loaded.digest)
+    return Export(target, parity_file_of(target), metadata, size)
 
 
 def check_folder(folder: Path, target: Path, *, overwrite: bool) -> None:

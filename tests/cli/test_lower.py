@@ -69,7 +69,7 @@ def test_an_exported_dft_graph_can_be_lowered_afterwards(call, tmp_path):
     assert before["fft"] == "dft" and before["verdict"]["values"] == "passed" and before["weights_sha256"]
     assert after["fft"] == "matmul" and after["verdict"]["values"] == "not proven" and not after["weights_sha256"]
     session = onnxruntime.InferenceSession(str(tmp_path / "lowered.onnx"), providers=["CPUExecutionProvider"])
-    with np.load(tmp_path / "dft/parity.npz") as cases:
+    with np.load(tmp_path / "dft/model.onnx.parity.npz") as cases:
         inputs = {name: cases[name] for name in ("image", "mask", "z")}
         output, wanted = session.run(["output"], inputs)[0], cases["output"]
     assert np.abs(output.astype(int) - wanted).max() <= TOLERANCES["fp32"].levels

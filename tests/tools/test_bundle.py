@@ -27,7 +27,14 @@ def folders(tmp_path_factory):
 
 def test_every_file_is_in_the_manifest(folders):
     names = {path.name for path in (folders / "bundled").iterdir()}
-    assert names == {"README.md", "config.json", "manifest.json", "model.onnx", "model.safetensors", "parity.npz"}
+    assert names == {
+        "README.md",
+        "config.json",
+        "manifest.json",
+        "model.onnx",
+        "model.safetensors",
+        "model.onnx.parity.npz",
+    }
     manifest = json.loads((folders / "bundled" / "manifest.json").read_text())
     assert set(manifest["files"]) == names - {"manifest.json"}
 

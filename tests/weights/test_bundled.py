@@ -27,7 +27,7 @@ def test_folder_and_graph_are_one_trained_model(name):
     assert engine.info.resolution == loaded.generator.config.resolution
     assert check_artefact(folder / "model.onnx")["values"] == "passed"
     files = json.loads((folder / "manifest.json").read_text())["files"]
-    assert {"README.md", "config.json", "model.onnx", "model.safetensors", "parity.npz"} <= set(files)
+    assert {"README.md", "config.json", "model.onnx", "model.safetensors", "model.onnx.parity.npz"} <= set(files)
     assert all((folder / file).stat().st_size == entry["size"] <= SHARD_LIMIT for file, entry in files.items())
 
 

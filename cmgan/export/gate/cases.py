@@ -11,7 +11,7 @@ import numpy as np
 from cmgan.errors import ModelError
 from cmgan.files import read_model_file, write_atomically
 
-KEPT = ("thin", "large", "border", "most")  # the cases in parity.npz
+KEPT = ("thin", "large", "border", "most")  # the cases in the parity file
 RAW_STEP = 2  # of a raw output, every second row and column is kept: 8 MB at 512 otherwise
 
 
@@ -63,18 +63,33 @@ def stacked(cases: list[Case]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.stack(image), np.stack(mask), np.stack(z)
 
 
-def save_cases(path: Path, cases: list[Case], outputs: list[np.ndarray]) -> None:
-    """Write the kept cases with eager's outputs, uint8 pictures or raw (3, R, R), as `parity.npz`."""
+@dataclass(frozen=True)
+class Proof:
+    """What a parity file holds: cases, eager's output of each (raw ones thinned), and whose outputs these are."""
+
+    cases: list[Case]
+    outputs: list[np.ndarray]
+    weights_sha256: str
+
+
+def parity_file_of(artefact: Path) -> Path:
+    """Where the parity file of an artefact stands: `model.onnx.parity.npz`."""
+    return artefact.with_name(f"{artefact.name}.parity.npz")
+
+
+def save_cases(path: Path, cases: list[Case], outputs: list[np.ndarray], weights_sha256: str) -> None:
+    """Write the kept cases with eager's outputs, uint8 pictures or raw (3, R, R), and the digest of its weights."""
     kept = [(c, o) for c, o in zip(cases, outputs, strict=True) if c.name in KEPT]
     image, mask, z = stacked([c for c, _ in kept])
     output = np.stack([thinned(o) for _, o in kept])
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, name=[c.name for c, _ in kept], image=image, mask=mask, z=z, output=output)
+    names = [c.name for c, _ in kept]
+    np.savez_compressed(buffer, name=names, image=image, mask=mask, z=z, output=output, weights_sha256=weights_sha256)
     write_atomically(path, buffer.getvalue())
 
 
-def load_cases(path: Path) -> tuple[list[Case], list[np.ndarray]]:
-    """The inverse: the cases, and eager's output of each (raw ones thinned as they were kept).
+def load_cases(path: Path) -> Proof:
+    """The inverse.
 
     Raises:
         ModelError: the file is missing or is no such file.
@@ -83,10 +98,11 @@ def load_cases(path: Path) -> tuple[list[Case], list[np.ndarray]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             name, image, mask, z, output = (file[key] for key in ("name", "image", "mask", "z", "output"))
+            weights_sha256 = str(file["weights_sha256"])
     except Exception as error:  # noqa: BLE001 - zipfile, zlib and NumPy each raise their own
         raise ModelError("parity_file", "is not a parity file of cmgan's; export again", file=path) from error
     cases = [Case(str(n), i, m, w) for n, i, m, w in zip(name, image, mask, z, strict=True)]
-    return cases, list(output)
+    return Proof(cases, list(output), weights_sha256)
 
 
 def thinned(output: np.ndarray) -> np.ndarray:

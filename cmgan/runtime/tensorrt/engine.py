@@ -129,5 +129,5 @@ def _gpu(device: str, build: Build) -> cuda.Gpu:
         return cuda.gpu(device)
     except MissingError as error:
         where = f"runs on an NVIDIA GPU of {' or '.join(build.targets)}"
-        message = f"{where}: {error.message}; copy it, its .json and parity.npz to such a machine"
+        message = f"{where}: {error.message}; copy it, its .json and its .parity.npz to such a machine"
         raise MissingError(error.slug, message) from error

@@ -155,10 +155,10 @@ def test_the_cases_are_what_their_names_say():
 def test_the_parity_file_gives_back_what_it_was_given(tmp_path):
     cases = parity_cases(64, 8)
     raws = [np.random.default_rng(i).standard_normal((3, 64, 64), dtype=np.float32) for i in range(len(cases))]
-    save_cases(tmp_path / "parity.npz", cases, raws)
-    loaded, outputs = load_cases(tmp_path / "parity.npz")
-    assert tuple(case.name for case in loaded) == KEPT
-    for case, output in zip(loaded, outputs, strict=True):
+    save_cases(tmp_path / "parity.npz", cases, raws, "abc")
+    loaded = load_cases(tmp_path / "parity.npz")
+    assert tuple(case.name for case in loaded.cases) == KEPT and loaded.weights_sha256 == "abc"
+    for case, output in zip(loaded.cases, loaded.outputs, strict=True):
         original = next(i for i, c in enumerate(cases) if c.name == case.name)
         np.testing.assert_array_equal(case.image, cases[original].image)
         np.testing.assert_array_equal(output, thinned(raws[original]))

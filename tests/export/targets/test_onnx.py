@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,10 @@ import pytest
 import torch
 
 from cmgan.config import PRESETS
-from cmgan.errors import NumbersError, UsageError
+from cmgan.errors import ModelError, NumbersError, UsageError
 from cmgan.export.artefact import export_model
 from cmgan.export.gate.candidate import Candidate
-from cmgan.export.gate.cases import parity_cases, stacked
+from cmgan.export.gate.cases import load_cases, parity_cases, save_cases, stacked
 from cmgan.export.gate.check import check_artefact
 from cmgan.export.gate.prove import prove
 from cmgan.export.gate.tolerances import TOLERANCES
@@ -28,7 +29,7 @@ from cmgan.export.trace import OnnxOptions, onnx_from_generator, with_hot_weight
 from cmgan.model.decoder import MaskedAttention
 from cmgan.model.initialise import seeded_generator
 from cmgan.model.layers import Noise
-from cmgan.model.weights import resolve
+from cmgan.model.weights import LoadedModel, resolve
 from cmgan.runtime.metadata import Metadata
 
 
@@ -256,7 +257,7 @@ def test_check_finds_a_changed_weight(tiny_folder, tmp_path):
     values = onnx.numpy_helper.to_array(weight) * np.float32(1.1)
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
-    (tmp_path / "parity.npz").write_bytes((tiny_folder / "parity.npz").read_bytes())
+    shutil.copy(tiny_folder / "model.onnx.parity.npz", tmp_path)
     assert check_artefact(tiny_folder / "model.onnx")["values"] == "passed"
     with pytest.raises(NumbersError, match="eager model painted"):
         check_artefact(tmp_path / "model.onnx")
@@ -301,3 +302,32 @@ def test_epsilons_are_kept(traced, tiny, cases):
     outputs = runner(traced)(still)
     assert np.abs(outputs["raw"] - raw).max() <= TOLERANCES["fp32"].max_abs
     np.testing.assert_array_equal(outputs["output"], picture)
+
+
+# -- the proof beside the file ---------------------------------------------------------------------------------------
+
+
+def test_a_second_artefact_in_the_folder_leaves_the_first_its_proof(tiny_folder, tmp_path):
+    """Of other weights: the second export must not condemn the first file."""
+    folder = tmp_path / "both"
+    shutil.copytree(tiny_folder, folder)
+    other = LoadedModel(seeded_generator(PRESETS["tiny-64"], 5), trained=False, licence="", digest="f" * 64)
+    export_model(other, folder, ExportOptions(precision="fp16"))
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.onnx", "model.onnx.parity.npz", "model_fp16.onnx", "model_fp16.onnx.parity.npz"}
+    assert check_artefact(folder / "model.onnx")["values"] == "passed"
+    assert check_artefact(folder / "model_fp16.onnx")["values"] == "passed"
+
+
+def test_the_proof_of_another_model_is_named_as_such(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "out")
+    proof = load_cases(tmp_path / "out/model.onnx.parity.npz")
+    cases = parity_cases(64, 64)
+    outputs = [np.zeros((64, 64, 3), np.uint8)] * len(cases)
+    save_cases(tmp_path / "out/model.onnx.parity.npz", cases, outputs, "0123456789abcdef")
+    words = f"another model .weights 0123456789ab.; model.onnx has weights {proof.weights_sha256[:12]}"
+    with pytest.raises(ModelError, match=words):
+        check_artefact(tmp_path / "out/model.onnx")
+    (tmp_path / "out/model.onnx.parity.npz").unlink()
+    with pytest.raises(ModelError, match="has no model.onnx.parity.npz beside it"):
+        check_artefact(tmp_path / "out/model.onnx")
