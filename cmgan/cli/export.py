@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Threads
+from cmgan.cli.options import Device, Json, Model, Overwrite, Resolution, Signature, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import NumbersError, UsageError, needs
@@ -28,6 +28,8 @@ cmgan lower lama.onnx -o lama-matmul.onnx --compare --json report.json"""
 _CHECK_EXAMPLES = """Examples:
 
 cmgan check out/model.onnx
+
+cmgan check lama-matmul.onnx --against lama.onnx
 
 cmgan check out/model.onnx --debug-layers --model small-512"""
 
@@ -76,6 +78,10 @@ def export(
             "--threads", min=0, rich_help_panel="Engine", help="Of tracing and proving; 0: as many as it likes."
         ),
     ] = 0,
+    foreign: Annotated[
+        Path | None, typer.Option("--from", help="An inpainting ONNX file of others (LaMa, MI-GAN) instead of a model.")
+    ] = None,
+    signature: Signature = "",
     debug_layers: DebugLayers = False,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -110,6 +116,12 @@ def export(
 
         torch.set_num_threads(threads)
     check_folder(output, output / options.file_name, overwrite=overwrite)
+    if foreign is not None:
+        if model is not None or debug_layers:
+            raise UsageError("from", "--from FILE takes the place of --model, and there are no layers to look into")
+        running = {"signature": signature, "resolution": res or 0}
+        _show_export(_exported_foreign(foreign, output, options, running, overwrite=overwrite), json)
+        return
     if debug_layers:
         from cmgan.export.debug import check_debuggable
 
@@ -124,11 +136,23 @@ def export(
             if not debug_layers:
                 raise
             raise _explained(error, source, options) from error
+    _show_export(made, json)
+
+
+def _exported_foreign(path: Path, output: Path, options: Any, running: Any, *, overwrite: bool) -> Any:
+    from cmgan.export.foreign import export_foreign
+    from cmgan.runtime.engine import EngineOptions
+
+    with terminal.progress("looking at the file") as step:
+        return export_foreign(path, output, options, EngineOptions(**running), overwrite=overwrite, progress=step)
+
+
+def _show_export(made: Any, json: str | None) -> None:
     _show_search(made.metadata.details)
     _show_verdict(made.metadata.verdict)
-    trained = "" if loaded.trained else ", untrained weights"
+    trained = "" if made.metadata.trained else ", untrained weights"
     parity = f"parity {made.metadata.verdict['values']}"
-    terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {loaded.generator.config.name}{trained}; {parity}")
+    terminal.say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {made.metadata.name}{trained}; {parity}")
     if why := made.metadata.verdict.get("why"):
         terminal.say(f"not run here: {why}; what it is built from passed; where it can run: cmgan check {made.file}")
     else:
@@ -162,6 +186,10 @@ def lower(
 
 def check(
     artefact: Annotated[Path, typer.Argument(help="An exported file, or its folder; NAME.parity.npz is beside it.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Compare with this file instead: both may be of others.")
+    ] = None,
+    signature: Signature = "",
     debug_layers: DebugLayers = False,
     model: Model = None,
     device: Device = "cpu",
@@ -176,10 +204,18 @@ def check(
     if debug_layers:
         _show_divergence(artefact, chosen_model(model, None))
         return
-    from cmgan.export.gate.check import check_artefact
     from cmgan.runtime.engine import EngineOptions
 
-    verdict = check_artefact(artefact, EngineOptions(device=device, threads=threads))
+    options = EngineOptions(device=device, threads=threads, signature=signature)
+    if against is not None:
+        from cmgan.export.gate.against import check_against
+
+        with terminal.progress("comparing"):
+            verdict = check_against(artefact, against, options)
+    else:
+        from cmgan.export.gate.check import check_artefact
+
+        verdict = check_artefact(artefact, options)
     _show_verdict(verdict)
     terminal.say(f"{artefact}: parity passed")
     write_json(json, {"file": str(artefact), "verdict": verdict})
@@ -208,7 +244,7 @@ def _show_verdict(verdict: dict[str, Any]) -> None:
 
     from cmgan.export.gate.tolerances import EXACT_DB
 
-    table = Table("against eager, the worst of", "max", "mean", "hole max", "hole equal", "hole PSNR")
+    table = Table("the worst of", "max", "mean", "hole max", "hole equal", "hole PSNR")
     for kind, row in verdict.items():
         if not isinstance(row, dict):
             continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cmgan.cli.options import Device, Json, Kernels, Model, Overwrite, Precision, Resolution, Threads
+from cmgan.cli.options import Device, Json, Kernels, Model, Overwrite, Precision, Resolution, Signature, Threads
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import check_resolution, chosen_model
 from cmgan.errors import CmganError, UsageError, warn
@@ -121,9 +121,7 @@ def inpaint(
     ] = None,
     formats: Annotated[str | None, _option(_LIMIT, "--formats", "Read these formats, too: bmp, tiff, avif.")] = None,
     batch: Annotated[int, _option(_ENGINE, "--batch", "Windows of a picture in one call of the engine.")] = 4,
-    allow_foreign_model: Annotated[
-        bool, _option(_ENGINE, "--allow-foreign-model", "Run an ONNX file that cmgan did not export.")
-    ] = False,
+    signature: Signature = "",
     device: Device = "cpu",
     precision: Precision = "",
     kernels: Kernels = "auto",
@@ -144,7 +142,7 @@ def inpaint(
         samples=samples,
         concat=concat,
     )
-    running = EngineOptions(device, threads, precision, kernels, allow_foreign=allow_foreign_model)
+    running = EngineOptions(device, threads, precision, kernels, signature=signature, resolution=res or 0)
     engine = _engine(chosen_model(model, res), res, running)
     target = Target(output, quality, overwrite, json)
     with Inpainter(engine, InpaintOptions(strategy, crop_margin, overlap, dilate, feather, batch)) as inpainter:

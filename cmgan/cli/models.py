@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmgan.cli.completion import models
-from cmgan.cli.options import Json, Overwrite
+from cmgan.cli.options import Json, Overwrite, Signature
 from cmgan.cli.render import terminal, write_json
 from cmgan.config import PresetName
 from cmgan.errors import needs
@@ -106,6 +106,7 @@ def info(
     model: Annotated[
         str | None, typer.Argument(help="A preset, a model folder or an exported file.", autocompletion=models)
     ] = None,
+    signature: Signature = "",
     json: Json = None,
 ) -> None:
     """Show a model's sizes and cost, or what an exported file says and is made of; without a model, the presets."""
@@ -123,7 +124,7 @@ def info(
         terminal.say(f"{', '.join(bundled())}: trained, comes with the package")
         terminal.say(f"{NULL}: {NULL_ABOUT}")
     elif format_of_file(Path(model)) is not None:
-        document = _artefact(Path(model))
+        document = _artefact(Path(model), signature)
     else:
         document = _network(model)
     write_json(json, document)
@@ -145,12 +146,27 @@ def doctor(json: Json = None) -> None:
     write_json(json, {"rows": [vars(row) for row in rows]})
 
 
-def _artefact(path: Path) -> dict[str, Any]:
+def _foreign(path: Path, signature: str, graph: Graph) -> dict[str, Any]:
+    """Of an ONNX file that cmgan did not export: what it is taken for, and why."""
+    from cmgan.runtime.engine import EngineOptions
+    from cmgan.runtime.onnx.engine import OnnxEngine
+
+    with OnnxEngine(path, EngineOptions(signature=signature)) as engine:
+        found = engine.signature
+        facts = found.facts() if found else {"name": engine.metadata.pipeline, "resolution": engine.info.resolution}
+    about = found.about if found else f"a {engine.metadata.pipeline} graph of cmgan's without its metadata"
+    _show_pairs(str(path), {"taken for": about, **facts, "bytes": path.stat().st_size})
+    return {"file": str(path), "signature": facts, "bytes": {path.name: path.stat().st_size}} | _graph(graph)
+
+
+def _artefact(path: Path, signature: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from cmgan.runtime.inspect import inspect
+    from cmgan.runtime.inspect import foreign_graph, inspect
     from cmgan.runtime.sidecar import files_of
 
+    if (foreign := foreign_graph(path)) is not None:
+        return _foreign(path, signature, foreign)
     metadata, graph = inspect(path)
     facts = asdict(metadata)
     sizes = {file.name: file.stat().st_size for file in files_of(path)}

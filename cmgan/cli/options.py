@@ -47,6 +47,15 @@ Threads = Annotated[
     int,
     typer.Option("--threads", min=0, rich_help_panel="Engine", help="Threads of the engine; 0: as many as it likes."),
 ]
+Signature = Annotated[
+    str,
+    typer.Option(
+        "--signature",
+        rich_help_panel="Engine",
+        help="What a foreign ONNX file takes and gives: lama, lama-4, migan.",
+        show_default="found out",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel="Output", help="Replace what is there.")]
 
 

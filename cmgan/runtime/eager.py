@@ -19,7 +19,7 @@ from cmgan.model.generator import Generator
 from cmgan.model.layers import fold_gains
 from cmgan.model.pipeline import Pipeline
 from cmgan.model.weights import resolve
-from cmgan.runtime.engine import KERNELS, EngineInfo, EngineOptions, check_inputs
+from cmgan.runtime.engine import KERNELS, EngineInfo, EngineOptions, check_inputs, refuse_non_finite
 
 # Precisions on a GPU: the type of the weights and maps. tf32 is fp32 whose products keep 10 bits of mantissa.
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -87,7 +87,9 @@ class EagerEngine:
         check_inputs(self.info, image, mask, z)
         with self._running():
             tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in (image, mask, z))
-            return np.ascontiguousarray(self._run(*tensors).cpu().numpy())
+            output = np.ascontiguousarray(self._run(*tensors).cpu().numpy())
+        refuse_non_finite(image, output)
+        return output
 
     def on_device(self, image: Any, mask: Any, z: Any, output: Any) -> None:
         """Read the inputs and write the picture where they lie, by DLPack: arrays of any library, on the engine's

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cmgan.errors import NumbersError
+
 MASK_RULE = "hole = value >= 128"
 KERNELS = ("auto", "triton", "reference")  # of a PyTorch model on a GPU
 
@@ -37,7 +39,8 @@ class EngineOptions:
     precision: str = ""
     kernels: str = "auto"
     throughput: bool = False
-    allow_foreign: bool = False  # run an ONNX file of the right shape that does not say that cmgan made it
+    signature: str = ""  # of a foreign graph, a row of `cmgan.runtime.signatures`; empty: it is found out
+    resolution: int = 0  # R of a foreign graph of free sizes; 0: 512
 
 
 class Engine(Protocol):
@@ -50,6 +53,9 @@ class Engine(Protocol):
 
     Returns:
         uint8 (N, R, R, 3); outside the hole the input's own bytes.
+
+    Raises:
+        NumbersError: the network's numbers are not finite.
     """
 
     @property
@@ -60,6 +66,23 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back the memory and the device that it holds; calls after that are errors. Once is enough, twice is
         not wrong."""
+
+
+def refuse_non_finite(image: np.ndarray, output: np.ndarray) -> None:
+    """Raise `NumbersError` where one of the pictures that an engine gave stands for numbers that are not finite.
+
+    Args:
+        image: what the engine was given, uint8 (N, R, R, 3).
+        output: its answer, uint8 of the same shape, of which the negative of the image is such a picture (see
+            `cmgan.model.pipeline.inpaint_bytes`); or raw RGB, float (N, 3, R, R).
+    """
+    if output.dtype == np.uint8:
+        bad = (output == ~image).all(axis=(1, 2, 3))
+    else:
+        bad = ~np.isfinite(output).all(axis=(1, 2, 3))
+    if bad.any():
+        message = f"the engine's numbers are not finite in {int(bad.sum())} of {len(bad)} pictures (NaN or infinity)"
+        raise NumbersError("non_finite", f"{message}: its weights overflow, or its precision does; try another")
 
 
 def check_inputs(info: EngineInfo, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> None:

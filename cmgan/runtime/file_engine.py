@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from cmgan.runtime.engine import check_inputs
+from cmgan.runtime.engine import check_inputs, refuse_non_finite
 from cmgan.runtime.metadata import Metadata
+from cmgan.runtime.signatures import Signature
 
 Arrays = dict[str, np.ndarray]
 
@@ -20,13 +21,19 @@ class FileEngine:
 
     _closed = False
 
-    def __init__(self, metadata: Metadata, **details: Any) -> None:
+    def __init__(self, metadata: Metadata, signature: Signature | None = None, **details: Any) -> None:
+        """`signature` is that of a foreign graph; else it is a pipeline or core graph of cmgan's."""
         self.metadata = metadata
+        self.signature = signature
         self.info = metadata.engine_info(**details)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """See `cmgan.runtime.engine.Engine`."""
         output = self.output(image, mask, z)
+        if self.signature is None or output.dtype != np.uint8:  # foreign bytes have no way to say it
+            refuse_non_finite(image, output)
+        if self.signature:
+            return self.signature.picture(output, image, mask)
         if self.metadata.pipeline == "full":
             return output
         painted = np.rint((output.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
@@ -34,10 +41,12 @@ class FileEngine:
 
     def output(self, image: np.ndarray, mask: np.ndarray, z: np.ndarray) -> np.ndarray:
         """What the graph gives for the arguments of a call: the picture, or of a core graph the raw RGB, float32
-        (N, 3, R, R)."""
+        (N, 3, R, R); of a foreign one its own output."""
         if self._closed:
             raise RuntimeError("the engine is closed; open it again")
         check_inputs(self.info, image, mask, z)
+        if self.signature:
+            return self._run(self.signature.feeds(image, mask))
         return self._run(graph_inputs(self.metadata.pipeline, image, mask, z))
 
     def close(self) -> None:
@@ -67,3 +76,9 @@ def graph_inputs(pipeline: str, image: np.ndarray, mask: np.ndarray, z: np.ndarr
         return {"image": image, "mask": mask, "z": z}
     levels = np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32)
     return {"image": levels / 127.5 - 1, "mask": (mask[:, None] >= 128).astype(np.float32), "z": z}
+
+
+def signature_of(metadata: Metadata) -> Signature | None:
+    """That of the foreign graph which an artefact was built from; None for a graph of cmgan's."""
+    facts = metadata.details.get("signature")
+    return Signature.of_facts(facts) if facts else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from cmgan.formats import format_of_file
-from cmgan.runtime.metadata import Metadata
+from cmgan.runtime.metadata import Metadata, is_ours
 from cmgan.runtime.onnx.file import load_onnx
 from cmgan.runtime.openvino.engine import weights_of
 from cmgan.runtime.openvino.file import check_ir
@@ -70,6 +70,15 @@ def inspect(path: Path) -> tuple[Metadata, Graph | None]:
         check_ir(files[path.name], weights)
         return metadata, graph_of_ir(files[path.name])
     return metadata, None
+
+
+def foreign_graph(path: Path) -> Graph | None:
+    """The graph of an ONNX file that cmgan did not export; None for all others."""
+    format = format_of_file(path)
+    if format is None or format.name != "onnx":
+        return None
+    model = load_onnx(path)
+    return None if is_ours({p.key: p.value for p in model.metadata_props}) else graph_of_onnx(model)
 
 
 def graph_of_onnx(model: onnx.ModelProto) -> Graph:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cmgan.errors import ModelError
 from cmgan.runtime.metadata import Metadata
+from cmgan.runtime.signatures import Signature as Foreign
 
-Signature = dict[str, tuple[str, tuple[int, ...]]]  # name -> element type, shape without the batch
+Signature = dict[str, tuple[str, tuple[int | str, ...]]]  # name -> element type, shape without the batch
 
 
 def check_signature(seen: Signature, metadata: Metadata) -> None:
@@ -18,6 +19,11 @@ def check_signature(seen: Signature, metadata: Metadata) -> None:
 def promised(metadata: Metadata) -> Signature:
     """The signature of a pipeline or core graph of that resolution."""
     side = metadata.resolution
+    if "signature" in metadata.details:
+        foreign = Foreign.of_facts(metadata.details["signature"])
+        kinds = zip(foreign.inputs, foreign.types, strict=True)
+        seen: Signature = {name: (kind, (channels, side, side)) for name, (kind, channels) in kinds}
+        return seen | {foreign.output: (foreign.types[0][0], (3, side, side))}
     z = ("float32", (metadata.z_dim,))
     if metadata.pipeline == "full":
         pictures = ("uint8", (side, side, 3))

@@ -43,12 +43,17 @@ def check_artefact(path: Path, options: EngineOptions | None = None) -> dict[str
 def _own_proof(path: Path, weights_sha256: str) -> Proof:
     """The parity file of an artefact of these weights."""
     file = parity_file_of(path)
+    if not weights_sha256:
+        message = (
+            "names no weights that it was proven with: it is of others, or rewritten; compare it with its original"
+        )
+        raise ModelError("no_proof", f"{message}: cmgan check {path.name} --against FILE", file=path)
     if not file.exists():
         message = f"has no {file.name} beside it, which holds its cases: copy that file too, or export again"
         raise ModelError("no_parity_file", message, file=path)
     proof = load_cases(file)
     if proof.weights_sha256 != weights_sha256:
-        whose = f"weights {weights_sha256[:12]}" if weights_sha256 else "no weights that it names"
-        message = f"is the proof of another model (weights {proof.weights_sha256[:12]}); {path.name} has {whose}"
-        raise ModelError("foreign_parity_file", f"{message}: put the right file there, or export again", file=file)
+        message = f"is the proof of another model (weights {proof.weights_sha256[:12]})"
+        whose = f"{path.name} has weights {weights_sha256[:12]}"
+        raise ModelError("foreign_parity_file", f"{message}; {whose}: export again", file=file)
     return proof

@@ -74,7 +74,7 @@ def build(source: Source, options: ExportOptions, progress: Progress) -> Candida
         write=write,
         not_run_here=place.why,
         range=lambda: range_verdict(graph, source.generator, source.cases),
-        details=_details(trt, graph, options, place),
+        details=details_of(trt, graph, options, place),
     )
 
 
@@ -236,7 +236,7 @@ def _session_runner(trt: Any, plan: bytes, options: ExportOptions, gpu: cuda.Gpu
     return run
 
 
-def _details(trt: Any, graph: onnx.ModelProto, options: ExportOptions, place: Place) -> dict[str, Any]:
+def details_of(trt: Any, graph: onnx.ModelProto, options: ExportOptions, place: Place) -> dict[str, Any]:
     gpu = place.gpu
     built = Build(
         version=trt.__version__,

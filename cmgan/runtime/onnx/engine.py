@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmgan.errors import MissingError, ModelError, about, needs
+from cmgan.errors import MissingError, ModelError, about, needs, warn
 from cmgan.runtime.engine import EngineOptions
 from cmgan.runtime.file_engine import Arrays, FileEngine
 from cmgan.runtime.metadata import Metadata, is_ours
-from cmgan.runtime.onnx.file import check_own_graph, load_onnx
-from cmgan.runtime.signature import Signature, check_signature
+from cmgan.runtime.onnx.file import check_foreign_graph, check_own_graph, load_onnx
+from cmgan.runtime.signature import check_signature, promised
+from cmgan.runtime.signatures import Port, identify
 
 if TYPE_CHECKING:
     import onnx
@@ -21,24 +23,53 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxEngine(FileEngine):
-    """An engine over an ONNX file that cmgan exported, pipeline or core graph. Safe to call from several threads."""
+    """An engine over an ONNX file: one that cmgan exported, pipeline or core graph, or a foreign one of a signature in
+    `cmgan.runtime.signatures`. Safe to call from several threads."""
 
     def __init__(self, path: Path, options: EngineOptions | None = None) -> None:
         """
         Raises:
-            ModelError: the file is not a whole ONNX file of cmgan's (see `cmgan.runtime.onnx.file`).
+            ModelError: the file is not a whole ONNX file (see `cmgan.runtime.onnx.file`), or no inpainting graph.
             MissingError: onnx or onnxruntime, or the device, is missing.
+            UsageError: `options` contradict it.
         """
         model = load_onnx(path)
+        options = options or EngineOptions()
+        signature = None
         with about(path):
-            check_own_graph(model)
-            options = options or EngineOptions()
-            metadata = _metadata(model, allow_foreign=options.allow_foreign)
-            self._session = session(model, options)
-        super().__init__(metadata, providers=self._session.get_providers())
+            metadata = _own_metadata(model)
+            if metadata is not None:
+                check_own_graph(model)
+                self._session = session(model, options)
+            else:
+                check_foreign_graph(model)
+                self._session = session(model, options)
+                signature = identify(*ports(model), self._foreign_run, options.signature, options.resolution)
+                metadata = replace(Metadata.assumed(signature.resolution, 0, signature.name), name=signature.name)
+            if not metadata.version:
+                what = signature.about if signature else f"a {metadata.pipeline} graph of cmgan's"
+                warn("foreign", f"{path.name} was not exported by cmgan: taken for {what}, not proven")
+        super().__init__(metadata, signature, providers=self._session.get_providers())
 
     def _run(self, inputs: Arrays) -> np.ndarray:
-        return self._session.run(None, inputs)[0]
+        if self.signature is None:
+            return self._session.run(None, inputs)[0]
+        if self.signature.batch is None:
+            return self._foreign_run(inputs)
+        size = self.signature.batch
+        count = len(next(iter(inputs.values())))
+        parts = [{k: v[i : i + size] for k, v in inputs.items()} for i in range(0, count, size)]
+        return np.concatenate([self._foreign_run(part) for part in parts])
+
+    def _foreign_run(self, inputs: Arrays) -> np.ndarray:
+        try:
+            return self._session.run(None, inputs)[0]
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own, without a common base
+            sizes = ", ".join("x".join(map(str, array.shape)) for array in inputs.values())
+            reason = " ".join(str(error).split())[:120]
+            raise ModelError(
+                "foreign_run", f"does not run on inputs of {sizes} ({reason}); try another --res"
+            ) from error
 
     def _release(self) -> None:
         del self._session
@@ -99,29 +130,36 @@ def _providers(device: str) -> list[Any]:
     return [(_PROVIDERS[kind], {"device_id": int(index)})] if index else [_PROVIDERS[kind]]
 
 
-def _metadata(model: onnx.ModelProto, *, allow_foreign: bool) -> Metadata:
-    """What the file says about itself, after checking that its inputs and outputs agree; of a foreign file that is
-    allowed, what can be read off them."""
+def ports(model: onnx.ModelProto) -> tuple[list[Port], list[Port]]:
+    """The inputs, without those that have a default, and the outputs of a graph."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_port(value) for value in model.graph.input if value.name not in defaults]
+    return inputs, [_port(value) for value in model.graph.output]
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    import onnx
+
+    kind = value.type.tensor_type
+    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    shape = tuple(d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in kind.shape.dim)
+    return Port(value.name, "float32" if name == "float" else name, shape)
+
+
+def _own_metadata(model: onnx.ModelProto) -> Metadata | None:
+    """What the file says about itself, after checking that its inputs and outputs agree; of one that says nothing but
+    has those of our graphs, what can be read off them. None: it is foreign."""
     strings = {p.key: p.value for p in model.metadata_props}
-    seen = _signature(model)
+    inputs, outputs = ports(model)
+    seen = {port.name: (port.type, port.shape[1:]) for port in [*inputs, *outputs]}
     if is_ours(strings):
         metadata = Metadata.from_strings(strings)
-    else:
-        side = seen.get("image", ("", ()))[1][1:2]
-        z_dim = seen.get("z", ("", ()))[1]
-        full = seen.get("image", ("", ()))[0] == "uint8"
-        metadata = Metadata.assumed(side[0] if side else 0, z_dim[0] if z_dim else 0, "full" if full else "core")
-    check_signature(seen, metadata)
-    if not is_ours(strings) and not allow_foreign:
-        raise ModelError("foreign_model", "was not exported by cmgan; --allow-foreign-model runs it all the same")
-    return metadata
-
-
-def _signature(model: onnx.ModelProto) -> Signature:
-    names = {1: "float32", 2: "uint8"}  # onnx.TensorProto element types
-    seen = {}
-    for value in [*model.graph.input, *model.graph.output]:
-        kind = value.type.tensor_type
-        shape = tuple(d.dim_value for d in kind.shape.dim[1:])
-        seen[value.name] = (names.get(kind.elem_type, f"type {kind.elem_type}"), shape)
-    return seen
+        check_signature(seen, metadata)
+        return metadata
+    kind, shape = seen.get("image", ("", ()))
+    _, z = seen.get("z", ("", ()))
+    if len(shape) != 3 or not all(isinstance(size, int) for size in (*shape, *z)):
+        return None
+    side = int(shape[1])
+    metadata = Metadata.assumed(side, int(z[0]) if z else 0, "full" if kind == "uint8" else "core")
+    return metadata if seen == promised(metadata) else None

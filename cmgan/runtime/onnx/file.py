@@ -66,6 +66,15 @@ def check_own_graph(model: onnx.ModelProto) -> None:
             raise ModelError("onnx_subgraph", message)
 
 
+def check_foreign_graph(model: onnx.ModelProto) -> None:
+    """Refuse, as `ModelError`, what ONNX Runtime would load native code or other files for."""
+    local = {function.domain for function in model.functions}
+    for node in all_nodes(model):
+        if node.op_type == "EPContext" or node.domain not in (*STANDARD_DOMAINS, "com.microsoft", *local):
+            message = f"has the operator {node.domain}.{node.op_type}; only those of ONNX and ONNX Runtime are run"
+            raise ModelError("foreign_operator", message)
+
+
 def all_messages(root: Message) -> Iterator[Message]:
     """`root` and every message inside it, at any depth: graphs, nodes, tensors, wherever the format allows them."""
     pending = [root]
@@ -176,11 +185,13 @@ def _opened(tensor: onnx.TensorProto, folder: Path, name: str) -> int:
         handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         reason = f"{name!r}, which cannot be opened ({error.strerror}); it must be a plain file, not a link"
-        raise _refused(tensor, f"lies in {reason}") from None
+        raise _refused(tensor, f"lies in {reason}: copy both files with cp -L") from None
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(handle)
-        raise _refused(tensor, f"lies in {name!r}, which is not a plain file with one name ({status.st_nlink} links)")
+        raise _refused(
+            tensor, f"lies in {name!r}, which is not a plain file with one name ({status.st_nlink} links): cp -L"
+        )
     return handle
 
 

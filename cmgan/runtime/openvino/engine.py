@@ -21,7 +21,7 @@ import numpy as np
 
 from cmgan.errors import MissingError, ModelError, about, needs
 from cmgan.runtime.engine import EngineOptions
-from cmgan.runtime.file_engine import Arrays, FileEngine
+from cmgan.runtime.file_engine import Arrays, FileEngine, signature_of
 from cmgan.runtime.openvino.file import check_ir
 from cmgan.runtime.sidecar import read_sidecar
 from cmgan.runtime.signature import Signature, check_signature
@@ -48,11 +48,11 @@ class OpenvinoEngine(FileEngine):
         with about(path):
             model = compiled(files[path.name], weights, metadata.precision, options or EngineOptions())
             check_signature(_signature(model), metadata)
-        super().__init__(metadata, **facts(model))
+        super().__init__(metadata, signature_of(metadata), **facts(model))
         self._requests = Requests(model)
 
     def _run(self, inputs: Arrays) -> np.ndarray:
-        return self._requests(inputs)["output"]
+        return self._requests(inputs)[self.signature.output if self.signature else "output"]
 
     def _release(self) -> None:
         self._requests.close()

@@ -17,7 +17,7 @@ from cmgan.errors import MissingError, ModelError, about
 from cmgan.files import cache_folder, sha256
 from cmgan.runtime import cuda
 from cmgan.runtime.engine import EngineOptions
-from cmgan.runtime.file_engine import Arrays, FileEngine
+from cmgan.runtime.file_engine import Arrays, FileEngine, signature_of
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.sidecar import read_sidecar
 from cmgan.runtime.tensorrt.library import TITLES, library
@@ -44,7 +44,7 @@ class Build:
             ModelError: it is not complete.
         """
         try:
-            values = dict(metadata.details)
+            values = {key: value for key, value in metadata.details.items() if key != "signature"}
             least, usual, largest = (int(n) for n in values.pop("batches"))
             return cls(batches=(least, usual, largest), targets=tuple(map(str, values.pop("targets"))), **values)
         except (KeyError, TypeError, ValueError) as error:
@@ -75,7 +75,7 @@ class TensorrtEngine(FileEngine):
             plan = files[path.name]
             self._session = Session(trt, plan, build.batches, gpu, kernel_cache(metadata.format, build, plan, gpu))
         details = {"library": f"{TITLES[metadata.format]} {build.version}", "gpu": gpu.name, "batches": build.batches}
-        super().__init__(metadata, **details)
+        super().__init__(metadata, signature_of(metadata), **details)
 
     def on_device(self, image: Any, mask: Any, z: Any, output: Any) -> None:
         """Paint into `output`, all four being contiguous arrays on the engine's GPU with `__dlpack__` (PyTorch, CuPy,
