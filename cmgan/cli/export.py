@@ -88,7 +88,7 @@ def export(
 ) -> None:
     """Export a model, and prove that the file paints what the model paints."""
     kind = format_of(format)
-    name = chosen_model(model, res)
+    name = "" if foreign is not None else chosen_model(model, res)
     with needs("exporting", f"cmgan[export,{kind.extra}]"):
         from cmgan.export.artefact import check_folder, export_model
         from cmgan.export.options import ExportOptions

@@ -6,7 +6,9 @@ import itertools
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 
 def info(name, element_type, shape):
@@ -83,3 +85,59 @@ def by_numpy(x, *, axis, length=None, inverse=0, onesided=0):
 
 def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
+
+
+FLOAT = TensorProto.FLOAT
+TYPES = {
+    TensorProto.FLOAT: "dft_float",
+    TensorProto.DOUBLE: "dft_double",
+    TensorProto.FLOAT16: "dft_float16",
+    TensorProto.BFLOAT16: "dft_bfloat16",
+}
+
+
+def run(model, feeds):
+    """The outputs in ONNX Runtime; bfloat16, which its CPU provider lacks, by ONNX's reference implementation."""
+    if model.graph.input[0].type.tensor_type.elem_type == TensorProto.BFLOAT16:
+        return ReferenceEvaluator(model).run(None, feeds)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def share(value, exact):
+    assert value.shape == exact.shape and value.size
+    return np.max(np.abs(value.astype(np.float64) - exact)) / np.max(np.abs(exact))
+
+
+def random(shape, element_type=FLOAT):
+    return np.random.default_rng(0).standard_normal(shape).astype(helper.tensor_dtype_to_np_dtype(element_type))
+
+
+def chain(nodes, constants, output="y", rank=4, shape=("N", 6, 8, 1), element_type=FLOAT, more_inputs=(), **more):
+    inputs = [info("x", element_type, shape), *more_inputs]
+    return graph_model(nodes, inputs, [info(output, element_type, [None] * rank)], constants, **more)
+
+
+def in_a_branch():
+    node = helper.make_node("DFT", ["x"], ["inner"], name="hidden")
+    branch = helper.make_graph([node], "branch", [], [info("inner", FLOAT, [None] * 4)])
+    condition = helper.make_node("If", ["flag"], ["y"], name="choice", then_branch=branch, else_branch=branch)
+    return chain([condition], [helper.make_tensor("flag", TensorProto.BOOL, [], [True])])
+
+
+def free_length():
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "two"], ["width"]),
+        helper.make_node("DFT", ["x", "width", "one"], ["y"]),
+    ]
+    return chain(nodes, [integer("two", 2), integer("one", 1)], shape=("N", 6, "W", 1))
+
+
+def overridable_length():
+    node, constants = dft("x", "y", 20, length=5)
+    model = chain([node], constants)
+    model.graph.input.append(info("y_length", TensorProto.INT64, []))
+    return model
