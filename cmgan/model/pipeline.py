@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
 _LARGEST = 1e30  # a mean beyond it is of numbers that overflow
 
 
@@ -27,7 +26,7 @@ def inpaint_bytes(generator: nn.Module, image: Tensor, mask: Tensor, z: Tensor) 
     hole = (mask.to(z.dtype) >= 128)[:, None]
     raw = generator(levels / 127.5 - 1, hole.to(z.dtype), z)
     painted = ((raw.clamp(-1, 1) + 1) * 127.5).round()
-    finite = raw.mean((1, 2, 3), keepdim=True).abs() < _LARGEST  # false for NaN, too
+    finite = raw.float().mean((1, 2, 3), keepdim=True).abs() < _LARGEST  # false for NaN, too
     picture = torch.where(finite, torch.where(hole, painted, levels), 255 - levels)
     return picture.permute(0, 2, 3, 1).to(torch.uint8), raw
 
