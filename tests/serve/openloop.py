@@ -4,11 +4,9 @@ latency counts from then. Generators that wait for answers hide how long a stall
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import httpx
 
 
 @dataclass(frozen=True)
@@ -17,26 +15,29 @@ class Sample:
 
     seconds: float
     status: int
-    retry_after: str | None
+    retry_after: bool
 
 
-def run(url: str, request: Callable[[int], dict], *, rate: float, seconds: float) -> list[Sample]:
-    """Send `rate` requests a second; `request(n)` gives the arguments of `httpx.AsyncClient.request` for the n-th."""
-    return asyncio.run(_run(url, request, rate, int(rate * seconds)))
+def run(host: str, port: int, request: bytes, *, rate: float, seconds: float) -> list[Sample]:
+    """Send `request`, the bytes of a whole one, `rate` times a second, each over a connection of its own."""
+    return asyncio.run(_run(host, port, request, rate, int(rate * seconds)))
 
 
-async def _run(url: str, request: Callable[[int], dict], rate: float, count: int) -> list[Sample]:
-    limits = httpx.Limits(max_connections=200)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
-        begin = time.perf_counter() + 0.05
+async def _run(host: str, port: int, request: bytes, rate: float, count: int) -> list[Sample]:
+    begin = time.perf_counter() + 0.05
 
-        async def one(number: int) -> Sample:
-            due = begin + number / rate
-            await asyncio.sleep(due - time.perf_counter())
-            answer = await client.request(**request(number))
-            return Sample(time.perf_counter() - due, answer.status_code, answer.headers.get("retry-after"))
+    async def one(number: int) -> Sample:
+        due = begin + number / rate
+        await asyncio.sleep(due - time.perf_counter())
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        answer = await asyncio.wait_for(reader.read(), 60)  # until it is closed, as the request asks for
+        writer.close()
+        found = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
+        assert found, answer[:100]
+        return Sample(time.perf_counter() - due, int(found[1]), b"\r\nretry-after: 1\r\n" in answer)
 
-        return list(await asyncio.gather(*(one(number) for number in range(count))))
+    return list(await asyncio.gather(*(one(number) for number in range(count))))
 
 
 def percentile(values: list[float], share: float) -> float:
