@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cmgan.cli.main import run as run_command
-from cmgan.train.config import load_config, to_toml
+from cmgan.train.config import load_config, load_recipe, to_toml
 from tests.train.runs import SETTINGS, digests, journal, small
 
 ROOT = Path(__file__).parents[2]
@@ -167,4 +167,4 @@ def test_the_smoke_recipe(tmp_path):
 
 def test_the_recipes_are_configurations():
     for recipe in ("smoke.toml", "photos/mini-256.toml", "photos/small-512.toml"):
-        assert load_config(ROOT / "recipes" / recipe).model.preset
+        assert all(stage.config.model.preset for stage in load_recipe(ROOT / "recipes" / recipe))
