@@ -109,18 +109,26 @@ def format_of_file(path: Path) -> Format | None:
 
 
 def model_in(path: Path) -> Path:
-    """The model that a folder stands for: of a training run its averaged weights, `ema`; of an export the one artefact
-    in it; else `path` itself, such as a model folder or a file.
+    """The model that a folder stands for: of a training run its averaged weights, `ema`, where it has stages those of
+    the last one; of an export the one artefact in it; else `path` itself, such as a model folder or a file.
 
     Raises:
         UsageError: several_artefacts.
     """
     if not path.is_dir() or (path / "manifest.json").exists():
         return path
-    if (path / "ema" / "manifest.json").exists():
-        return path / "ema"
+    runs = [path, *sorted(path.glob("[0-9]*-*"), key=_stage_number)]
+    trained = [run / "ema" for run in runs if (run / "ema" / "manifest.json").exists()]
+    if trained:
+        return trained[-1]
     found = sorted(file for file in path.iterdir() if file.is_file() and format_of_file(file) is not None)
     if len(found) > 1:
         names = ", ".join(shown(file.name) for file in found[:3]) + (", ..." if len(found) > 3 else "")
         raise UsageError("several_artefacts", f"holds {len(found)} exported files: {names}; name one", file=path)
     return found[0] if found else path
+
+
+def _stage_number(folder: Path) -> int:
+    """Of the folder of a stage of training, `2-128`."""
+    number = folder.name.partition("-")[0]
+    return int(number) if number.isdecimal() else -1

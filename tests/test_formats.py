@@ -19,6 +19,7 @@ def put(folder, *names):
     [
         (["manifest.json", "config.json", "model.onnx"], "."),  # a model folder, whatever else is in it
         (["config.toml", "ema/manifest.json", "checkpoints/1/manifest.json"], "ema"),  # a training run
+        (["1-64/ema/manifest.json", "9-a/ema/manifest.json", "10-b/ema/manifest.json", "11-c/lock"], "10-b/ema"),
         (["model.onnx", "model.onnx.data", "model.onnx.parity.npz"], "model.onnx"),  # an export
         (["model_bf16.xml", "model_bf16.bin", "model_bf16.json"], "model_bf16.xml"),
         (["config.toml"], "."),  # a run that has not saved yet
