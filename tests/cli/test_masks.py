@@ -81,7 +81,7 @@ def test_objects_shaped_like_the_masks_of_a_folder(call, tmp_path):
 
 def test_what_is_refused(refused, tmp_path, panoptic):
     masks = ("masks", "-o", tmp_path / "out", "--count", 2, "--res", 32)
-    assert refused(2, *masks, "--kind", "round").slug == "mask_kind"
+    assert "'object-aware', 'free-form'" in refused(2, *masks, "--kind", "round").err
     assert refused(2, *masks, "--count", 0).slug == "usage"
     assert refused(2, *masks, "--res", 8).slug == "usage"
     assert refused(2, *masks, "--seed", -1).slug == "usage"
