@@ -96,17 +96,20 @@ def _demodulate(shape: Shape, dtype: torch.dtype, *, tiles: int) -> Arguments:
     return [values, demodulate.squares_of(weights), demodulate.demodulation_rows(sizes), sizes, factor]
 
 
-def _rgb(shape: Shape, dtype: torch.dtype, *, skip: bool) -> Arguments:
+def _rgb(shape: Shape, dtype: torch.dtype, *, skip: bool, level: bool = False) -> Arguments:
     n, c, h, w = shape
     x = _map(n, c, 2 * h, 2 * w, dtype)
     weight = (torch.randn(3, c) / c**0.5).to(dtype)
-    return [x, weight, torch.randn(n, c), torch.randn(3), torch.randn(n, 3, h, w) if skip else None]
+    terms = [torch.randn(n, 3, h, w) if skip else None, None, None]
+    if level:
+        terms[1:] = [torch.randn(n, 3, 2 * h, 2 * w), torch.rand(n, 1, 2 * h, 2 * w) > 0.5]
+    return [x, weight, torch.randn(n, c), torch.randn(3), *terms]
 
 
-def _stem(shape: Shape, dtype: torch.dtype) -> Arguments:
+def _stem(shape: Shape, dtype: torch.dtype, *, filled: bool) -> Arguments:
     n, c, h, w = shape
     mask = (torch.rand(n, 1, h, w) > 0.5).float()
-    return [torch.randn(n, 3, h, w), mask, torch.randn(4, c).to(dtype), torch.randn(c)]
+    return [torch.randn(n, 3, h, w), mask, torch.randn(4, c).to(dtype), torch.randn(c), filled]
 
 
 def _enter(shape: Shape, dtype: torch.dtype) -> Arguments:
@@ -146,7 +149,9 @@ def entries() -> list[Entry]:
         Entry("filter_before_halving", halve.filter_before_halving, halve.composite, _halve),
         Entry("to_rgb", to_rgb.to_rgb, to_rgb.composite, _with(_rgb, skip=False), wide=False),
         Entry("to_rgb, skip", to_rgb.to_rgb, to_rgb.composite, _with(_rgb, skip=True), wide=False),
-        Entry("stem", stem.stem, stem.composite, _stem, wide=False),
+        Entry("to_rgb, level", to_rgb.to_rgb, to_rgb.composite, _with(_rgb, skip=True, level=True), wide=False),
+        Entry("stem", stem.stem, stem.composite, _with(_stem, filled=False), wide=False),
+        Entry("stem, filled", stem.stem, stem.composite, _with(_stem, filled=True), wide=False),
         Entry("enter_spectrum", spectrum.enter_spectrum, spectrum.entering_composite, _enter, wide=False),
         Entry("leave_spectrum", spectrum.leave_spectrum, spectrum.leaving_composite, _leave, wide=False),
         *(

@@ -26,6 +26,7 @@ def stem_kernel(
     SLOPE: tl.constexpr,
     GAIN: tl.constexpr,
     CLAMP: tl.constexpr,
+    FILLED: tl.constexpr,
     BP: tl.constexpr,
     BC: tl.constexpr,
 ):
@@ -36,23 +37,24 @@ def stem_kernel(
     v += mask[:, None] * tl.load(weight_ptr + 3 * C + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     for channel in tl.static_range(3):
         x = tl.load(image_ptr + (n.to(tl.int64) * 3 + channel) * P + p, mask=p < P, other=0.0).to(tl.float32)
-        x = tl.where(mask > 0.5, 0.0, x)
+        if not FILLED:
+            x = tl.where(mask > 0.5, 0.0, x)
         v += x[:, None] * tl.load(weight_ptr + channel * C + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     offset = n.to(tl.int64) * P * C + p[:, None] * C + c[None, :]
     tl.store(out_ptr + offset, activated(v, SLOPE, GAIN, CLAMP).to(out_ptr.dtype.element_ty), mask=inside)
 
 
-def composite(image: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def composite(image: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, filled: bool) -> Tensor:
     """`stem` in PyTorch's own operations."""
-    x = torch.cat([image.masked_fill(mask > 0.5, 0), mask], 1)
+    x = torch.cat([image if filled else image.masked_fill(mask > 0.5, 0), mask], 1)
     wide = torch.promote_types(weight.dtype, x.dtype)
     y = F.conv2d(x.to(wide), weight.t()[:, :, None, None].to(wide), bias.to(wide))
     return channels_last(activate(y).to(weight.dtype))
 
 
 @op("stem", composite)
-def stem(image: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """activate(conv([image outside the hole; mask], weight) + bias).
+def stem(image: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, filled: bool = False) -> Tensor:
+    """activate(conv([image; mask], weight) + bias), the image 0 in the hole unless that is `filled` already.
 
     Args:
         image: (N, 3, H, W). mask: (N, 1, H, W), 1 in the hole. weight: (4, C), of the output's dtype. bias: (C,).
@@ -69,6 +71,6 @@ def stem(image: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     positions, block = tile(channels)
     wrap_triton(stem_kernel)[(triton.cdiv(height * width, positions) * triton.cdiv(channels, block), n)](
         image.contiguous(), mask.contiguous(), weight.contiguous(), bias.contiguous(), height * width, channels, out,
-        SLOPE=SLOPE, GAIN=GAIN, CLAMP=CLAMP, BP=positions, BC=block,
+        SLOPE=SLOPE, GAIN=GAIN, CLAMP=CLAMP, FILLED=filled, BP=positions, BC=block,
     )  # fmt: skip
     return out

@@ -6,9 +6,11 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton has no package for this platform")
 
+import torch
+
 from cmgan.errors import ModelError
 from cmgan.kernels import choose
-from cmgan.kernels.choose import COMMITTED, MACHINES, Layer, load_winners, seconds, way, winners_json
+from cmgan.kernels.choose import COMMITTED, MACHINES, Layer, load_winners, seconds, way, way_of, winners_json
 from cmgan.kernels.modconv2d import cut
 
 LAYER = Layer(90, "bfloat16", 1, 64, 64, 512)
@@ -70,3 +72,9 @@ def test_a_gpu_that_nobody_knows_follows_the_one_before():
 
 def test_tiles_do_no_padded_work():
     assert [cut(c, c)[1:3] for c in (16, 32, 64, 128)] == [(16, 16), (32, 32), (64, 64), (64, 64)]
+
+
+def test_the_way_of_tensors_is_that_of_their_layer():
+    weight = torch.empty(16, 16, 3, 3)
+    assert way_of(torch.empty(1, 16, 256, 256, dtype=torch.bfloat16), weight) == "fused"
+    assert way_of(torch.empty(1, 16, 256, 256), weight) == "library"

@@ -111,7 +111,7 @@ def test_spatial_composites_are_the_reference():
 def test_the_picture_of_a_scale_is_the_reference():
     x, weight, style, bias, skip = randn(2, 3, 6, 4), randn(3, 3), randn(2, 3), randn(3), randn(2, 3, 3, 2)
     expected = functional.upsample(skip) + functional.to_rgb(x, weight[:, :, None, None], style, bias)
-    assert relative_error(to_rgb(x, weight, style, bias, skip), expected) <= COMPOSITE_FLOAT64
+    assert relative_error(to_rgb(x, weight, style, bias, skip, None, None), expected) <= COMPOSITE_FLOAT64
 
 
 def test_packing_keeps_every_weight():

@@ -19,6 +19,7 @@ from cmgan.kernels.network.modulated import Given
 from cmgan.kernels.spatial import spatial_epilogue
 from cmgan.kernels.to_rgb import to_rgb
 from cmgan.model.decoder import Cascade, MaskedAttention
+from cmgan.model.functional import Level
 
 _FEW_TILES = 128  # sums of so many tiles are added where they are used, of more by a launch of their own
 _UNKNOWN = 1e4  # taken off the logits of missing positions: exp(-1e4) is 0 in every precision
@@ -63,10 +64,17 @@ class KernelCascade(nn.Module):
         self.rgb_bias = constant(cascade.rgb.bias)
 
     def forward(
-        self, f_g: Tensor, f_s: Tensor, f_e: Tensor, styles: Styles, missing: Tensor | None, rgb: Tensor | None
+        self,
+        f_g: Tensor,
+        f_s: Tensor,
+        f_e: Tensor,
+        styles: Styles,
+        missing: Tensor | None,
+        rgb: Tensor | None,
+        level: Level | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """f_g, f_s, the encoder's f_e, `missing` as `missing_positions` gives it, and the coarser picture -> f_g, f_s
-        times the next layers' styles, and the picture of this scale."""
+        """f_g, f_s, the encoder's f_e, `missing` as `missing_positions` gives it, the coarser picture, and the level of
+        the known pyramid -> f_g, f_s times the next layers' styles, and the picture of this scale."""
         x, f_g = self._global(f_g, f_e, styles)
         y, terms = self._spatial(f_s, x, styles)
         style = styles.next_spatial
@@ -78,7 +86,7 @@ class KernelCascade(nn.Module):
                 assert missing is not None
                 f_s = self.attention(f_s, missing)
             scaled = f_s if style is None else f_s * style[:, :, None, None].to(f_s.dtype)
-        return f_g, scaled, to_rgb(f_s, self.rgb, styles.rgb, self.rgb_bias, rgb)
+        return f_g, scaled, to_rgb(f_s, self.rgb, styles.rgb, self.rgb_bias, rgb, *level or ())
 
     def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv_transpose2d(x, weight, stride=2) if self.up else F.conv2d(x, weight, padding=1)

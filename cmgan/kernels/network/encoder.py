@@ -66,9 +66,9 @@ class KernelEncoder(nn.Module):
             assert isinstance(block, FFCBlock)
             self.blocks.append(KernelBlock(block, side, dtype))
 
-    def forward(self, image: Tensor, mask: Tensor) -> list[Tensor]:
-        """As `Encoder.forward`."""
-        x = stem(image, mask, self.weight, self.bias)
+    def forward(self, image: Tensor, mask: Tensor, *, filled: bool) -> list[Tensor]:
+        """As `Encoder.forward`; `filled` says that the image's hole is."""
+        x = stem(image, mask, self.weight, self.bias, filled)
         features = []
         for block in self.blocks:
             x = block(x)

@@ -16,6 +16,7 @@ from cmgan.kernels.network.decoder import KernelCascade, Styles, missing_positio
 from cmgan.kernels.network.encoder import KernelEncoder
 from cmgan.kernels.network.modulated import ModulatedLayers
 from cmgan.model.decoder import Cascade
+from cmgan.model.functional import Level, enlarge, fill, known_pyramid
 from cmgan.model.generator import Generator
 from cmgan.model.layers import FullyConnected, ModulatedWeight, fold_gains
 
@@ -58,7 +59,13 @@ class KernelNetwork(nn.Module):
             MissingError: the kernels cannot run on this device.
         """
         require_kernels(image)
-        features = self.encoder(image, mask)
+        levels: list[Level] | list[None] = [None] * len(self.cascades)
+        rgb: Tensor | None = None
+        if filled := self.config.fill == "pyramid":
+            pyramid = known_pyramid(image, mask)
+            pictures = fill(pyramid, enlarge)
+            image, rgb, levels = pictures[-1], pictures[1], pyramid[2:]
+        features = self.encoder(image, mask, filled=filled)
         flat = features[0].permute(0, 2, 3, 1).flatten(1)
         s = self.unit_s(F.linear(flat, self.style, self.style_bias).float())
         w = self.unit_z(z.float())
@@ -74,9 +81,8 @@ class KernelNetwork(nn.Module):
                 for x, given in ((f_g, styles[0].first), (f_s, styles[0].spatial))
                 if given.style is not None
             )
-        rgb: Tensor | None = None
-        for cascade, f_e, style in zip(self.cascades, features, styles, strict=True):
-            f_g, f_s, rgb = cascade(f_g, f_s, f_e, style, missing.get(f_e.shape[2]), rgb)
+        for cascade, f_e, style, level in zip(self.cascades, features, styles, levels, strict=True):
+            f_g, f_s, rgb = cascade(f_g, f_s, f_e, style, missing.get(f_e.shape[2]), rgb, level)
         assert rgb is not None
         return rgb
 

@@ -1,11 +1,12 @@
 """The network on kernels, run by the interpreter, against the generator."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from cmgan import kernels
 from cmgan.config import GeneratorConfig
-from cmgan.kernels import choose
 from cmgan.kernels.launch import launches
 from cmgan.kernels.network import layer
 from cmgan.kernels.network.network import KernelNetwork
@@ -13,7 +14,8 @@ from cmgan.kernels.tolerances import GENERATOR, relative_error
 from cmgan.model.initialise import seeded_generator
 from tests.kernels.interpreter import tensor_core_dots
 
-CONFIG = GeneratorConfig("small", 16, 256, 24, 20, 12, 2, 8)  # three scales, attention at two of them, odd widths
+CONFIG = GeneratorConfig("small", 16, 256, 24, 20, 12, 2, 8, "pyramid")  # three scales, attention at two, odd widths
+PAPER = replace(CONFIG, fill="none")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,11 @@ def test_it_paints_the_generators_picture(generator, batch):
     of_batch = {"fold": 2, "epilogue": 16} if batch == 1 else {"scaling_epilogue": 2, "epilogue": 14}
     assert launches.items() >= of_batch.items(), launches
     assert launches["stem"] == 1 and launches["to_rgb"] == launches["spatial_epilogue"] == 3
+
+
+def test_without_the_known_pyramid():
+    paper = seeded_generator(PAPER).requires_grad_(False)
+    assert relative_error(kernels.use(paper, "triton")(*inputs(2)), paper(*inputs(2))) <= GENERATOR
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -66,8 +73,3 @@ def test_later_changes_of_the_generator_do_not_reach_it(generator):
     network = kernels.use(twin, "triton")
     twin.style.weight.zero_()
     assert relative_error(network(*inputs(1)), generator(*inputs(1))) <= GENERATOR
-
-
-def test_the_way_follows_the_model(generator):
-    assert choose.way_of(torch.empty(1, 16, 256, 256, dtype=torch.bfloat16), torch.empty(16, 16, 3, 3)) == "fused"
-    assert choose.way_of(torch.empty(1, 16, 256, 256), torch.empty(16, 16, 3, 3)) == "library"
