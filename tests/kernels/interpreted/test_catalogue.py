@@ -94,7 +94,7 @@ def test_two_panels_of_tiles():
 def test_hot_styles_do_not_overflow_half_precision():
     """The sum before demodulation would be infinite in float16; it is kept in float32."""
     arguments = ENTRY["modconv2d"].arguments((1, 64, 9, 7), torch.float16)
-    arguments[0], arguments[1], arguments[2] = arguments[0].abs() * 5, arguments[1].abs(), arguments[2] * 300
+    arguments[0], arguments[1], arguments[2] = arguments[0].abs() * 5, arguments[1].abs(), arguments[2] * 1000
     arguments[3] = arguments[1].float().square().sum((2, 3))
     scaled = arguments[0].double() * arguments[2].double()[:, :, None, None]
     assert scaled.max() < torch.finfo(torch.float16).max
