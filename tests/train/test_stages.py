@@ -84,7 +84,7 @@ def test_killed_in_either_stage_it_ends_with_the_same_bits(recipe, whole, tmp_pa
         process = started(command)
         wait_for_line(run / stage, 3, process)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()  # which closes its pipe, too
     finished(started(command))
     for stage in ("1-half", "2-whole"):
         assert digests(run / stage) == digests(whole / stage)
