@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +82,7 @@ def serve(
     """Serve a page to paint on and an HTTP API, for this machine only unless --host says otherwise."""
     settings = _settings()
     given = {"max_file_bytes": max_file_bytes, "max_pixels": max_pixels, "max_side": max_side, "max_aspect": max_aspect}
-    limits = replace(settings.server_limits(), **{name: value for name, value in given.items() if value is not None})
+    limits = settings.server_limits(**given)
     token = settings.read_token(token_file) if token_file else os.environ.get("CMGAN_TOKEN")
     options = settings.ServeOptions(
         host=host,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +15,14 @@ _MIN_TOKEN = 16  # characters
 MIB = 2**20
 
 
-def server_limits() -> Limits:
-    """The limits of one picture in a server: a photograph of 24 megapixels, and its PNG, go through."""
-    return Limits(max_file_bytes=64 * MIB, max_pixels=2**25, max_side=8192)
+def server_limits(environment: Mapping[str, str] = os.environ, **given: int | None) -> Limits:
+    """The limits of one picture in a server: a photograph of 24 megapixels, and its PNG, go through.
+
+    `CMGAN_MAX_PIXELS` and its like override them, and the `given` that are not None override both.
+    """
+    own = {"max_file_bytes": 64 * MIB, "max_pixels": 2**25, "max_side": 8192}
+    wanted = {name: value for name, value in own.items() if f"CMGAN_{name.upper()}" not in environment}
+    return Limits.from_environment(environment, **wanted | {k: v for k, v in given.items() if v is not None})
 
 
 @dataclass(frozen=True)
