@@ -189,9 +189,8 @@ def _opened(tensor: onnx.TensorProto, folder: Path, name: str) -> int:
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(handle)
-        raise _refused(
-            tensor, f"lies in {name!r}, which is not a plain file with one name ({status.st_nlink} links): cp -L"
-        )
+        reason = f"which is not a plain file with one name ({status.st_nlink} links): copy both files with cp -L"
+        raise _refused(tensor, f"lies in {name!r}, {reason}")
     return handle
 
 
