@@ -57,6 +57,12 @@ def spatial_kernel(
     tl.store(sums_ptr + (n * tl.cdiv(P, BP) + tile_p) * C + c, sums, mask=c < C)
 
 
+def _tile(channels: int, up: bool) -> tuple[int, int]:
+    """Behind 16 taps half of the usual positions: sums and map would not fit the registers of sm_80."""
+    positions, block = tile(channels, taps=16 if up else 1)
+    return positions // 2 if up else positions, block
+
+
 def composite(
     y: Tensor, demod: Tensor | None, bias: Tensor, noise: Tensor, scale_map: Tensor, alpha: Tensor, up: bool
 ) -> tuple[Tensor, Tensor]:
@@ -65,7 +71,7 @@ def composite(
     raw = filter_after_doubling(y) if up else y
     scaled = activate(before_activation(raw, demod, bias, None, noise)) * scale
     squares = scale.to(torch.promote_types(scale.dtype, torch.float32)).square().flatten(2)
-    positions = tile(y.shape[1], taps=16 if up else 1)[0]
+    positions = _tile(y.shape[1], up)[0]
     padded = torch.nn.functional.pad(squares, (0, -squares.shape[2] % positions))
     return channels_last(scaled.to(y.dtype)), padded.unflatten(2, (-1, positions)).sum(3).transpose(1, 2).contiguous()
 
@@ -90,7 +96,7 @@ def spatial_epilogue(
     y = channels_last(y)
     _, channels, height, width = scale_map.shape
     scaled = new_map(y, channels, height, width)
-    positions, block = tile(channels, taps=16 if up else 1)
+    positions, block = _tile(channels, up)
     tiles = triton.cdiv(height * width, positions)
     sums = torch.empty((len(y), tiles, channels), dtype=torch.float32, device=y.device)
     demod, demod_step = by_sample(demod)
