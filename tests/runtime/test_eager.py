@@ -24,8 +24,9 @@ CONFIG = preset("tiny-64")
 
 
 def engine(kernels="reference", **options):
-    network = prepared(seeded_generator(CONFIG), kernels)
-    return EagerEngine(network, CONFIG, trained=False, weights_sha256="none", options=EagerOptions(**options))
+    running = EagerOptions(**options)
+    network = prepared(seeded_generator(CONFIG), kernels, running)
+    return EagerEngine(network, CONFIG, trained=False, weights_sha256="none", options=running)
 
 
 @pytest.fixture(scope="module")

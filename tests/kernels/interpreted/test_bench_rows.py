@@ -8,6 +8,7 @@ from cmgan.export.gate.parity import compare
 from cmgan.export.gate.tolerances import TOLERANCES
 from cmgan.kernels.launch import launches
 from cmgan.model.weights import resolve, save_generator
+from tests.kernels.interpreter import tensor_core_dots
 
 
 @pytest.mark.parametrize("name", ["triton", "triton-bf16"])
@@ -18,6 +19,7 @@ def test_it_paints_eagers_picture(name, tmp_path):
     case = parity_cases(generator.config.resolution, generator.config.z_dim)[0]
     expected = KINDS["eager"].open(setting)(*stacked([case]))
     launches.clear()
-    found = KINDS[name].open(setting)(*stacked([case]))
+    with tensor_core_dots():
+        found = KINDS[name].open(setting)(*stacked([case]))
     assert launches["fold"] == 2 and launches["spatial_epilogue"] == 5
     assert not compare(case.name, expected, found, case.mask[None] >= 128).failure(TOLERANCES[KINDS[name].precision])
