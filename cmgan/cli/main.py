@@ -73,6 +73,7 @@ def run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow remarks is in our own refusals and warnings
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     ordered = _global_options_first(completion.with_shell(arguments))
+    terminal.configure(verbose=False, quiet=False)  # warnings of what ran before are not this command's
     try:
         try:
             return _call(ordered)

@@ -14,8 +14,8 @@ from cmgan.model.weights import save_generator
 def spoilt_folder(tiny_source, tmp_path_factory):
     generator = copy.deepcopy(tiny_source.generator)
     with torch.no_grad():
-        weight = generator.get_parameter("style.weight")
-        weight.mul_(3e38 / weight.abs().max())
+        weight = generator.get_parameter("cascades.4.rgb.weight")
+        weight.div_(weight.abs().max()).mul_(3e38)
     folder = tmp_path_factory.mktemp("folder") / "spoilt"
     save_generator(generator, folder, trained=True, licence="")
     return folder

@@ -16,7 +16,7 @@ from cmgan.export.targets.openvino import ir_from_onnx
 from cmgan.export.trace import OnnxOptions
 from cmgan.inpaint.inpainter import Inpainter, InpaintOptions
 from cmgan.inpaint.strategies import STRATEGIES
-from cmgan.runtime.eager import EagerEngine
+from cmgan.runtime.eager import EagerEngine, EagerOptions, prepared
 from cmgan.runtime.engine import refuse_non_finite
 from cmgan.runtime.metadata import Metadata
 from cmgan.runtime.open import open_engine
@@ -24,12 +24,14 @@ from cmgan.runtime.openvino.engine import weights_of
 from cmgan.runtime.sidecar import write_sidecar
 
 LARGEST = 3e38  # of the layer that is scaled: its products are infinite in float32, and what becomes of them NaN
-WEIGHT = "style.weight"
+WEIGHT = "style.weight"  # of a graph
+LAST = "cascades.4.rgb.weight"  # of the generator, whose gain keeps the other finite; nothing after it clamps
 
 
 def overflowing(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with one early layer scaled: infinities, and what becomes of them."""
+    """The graph with one layer scaled: infinities, and what becomes of them."""
     spoilt = copy.deepcopy(model)
+    assert WEIGHT in {tensor.name for tensor in spoilt.graph.initializer}
     for tensor in spoilt.graph.initializer:
         if tensor.name == WEIGHT:
             values = onnx.numpy_helper.to_array(tensor)
@@ -54,9 +56,10 @@ def engine(request, tiny_source, metadata, tmp_path_factory):
     if kind == "eager":
         generator = copy.deepcopy(tiny_source.generator)
         with torch.no_grad():
-            weight = generator.get_parameter(WEIGHT)
-            weight.mul_(LARGEST / weight.abs().max())
-        return EagerEngine(generator, trained=False, weights_sha256="")
+            weight = generator.get_parameter(LAST)
+            weight.div_(weight.abs().max()).mul_(LARGEST)
+        network = prepared(generator, "reference", EagerOptions())
+        return EagerEngine(network, generator.config, trained=False, weights_sha256="")
     graph = overflowing(tiny_source.graph(OnnxOptions(pipeline=pipeline)))
     facts = replace(metadata, pipeline=pipeline, format=kind)
     if kind == "onnx":

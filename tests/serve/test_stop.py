@@ -91,6 +91,8 @@ def test_an_idle_server_ends_with_0(start, number):
 
 def test_a_stop_while_the_model_loads_does_not_wait_for_it(start):
     running = start("late", 30.0)
+    with running.client() as client:
+        assert client.get("/v2/health/ready").status_code == 503  # it runs, and loads
     started = time.monotonic()
     assert running.stop() == 0
     assert time.monotonic() - started < 3

@@ -75,7 +75,7 @@ def test_a_suffix_chooses_among_the_pictures_of_a_sample(suffix, tmp_path):
 def test_without_pictures_it_says_what_was_looked_for(files, tmp_path):
     for make in (folder_of, zip_of, tar_of):
         (tmp_path / "folder").mkdir(exist_ok=True)
-        with pytest.raises(PictureError, match=r"\.jpg, \.jpeg, \.png, \.webp") as caught:
+        with pytest.raises(PictureError, match=r"\.png, \.jpg, \.jpeg, \.webp") as caught:
             open_pictures(make(tmp_path / ("folder" if make is folder_of else make.__name__), files))
         assert caught.value.slug == "no_pictures"
 
