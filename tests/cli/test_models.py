@@ -30,6 +30,7 @@ def copied(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "model")
 
 
+@pytest.mark.check
 def test_a_folder_is_exported_and_checked(call, folder, tmp_path):
     ending = call("export", "--model", folder, "-o", tmp_path / "out", "--json", "-")
     assert ending.code == 0, ending

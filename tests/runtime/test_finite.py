@@ -45,7 +45,13 @@ def metadata(tiny_artefact):
     return Metadata.from_strings({p.key: p.value for p in onnx.load(tiny_artefact).metadata_props})
 
 
-KINDS = ["onnx full", "onnx core", "openvino full", "openvino core", "eager"]
+KINDS = [
+    "onnx full",
+    pytest.param("onnx core", marks=pytest.mark.check),
+    "openvino full",
+    pytest.param("openvino core", marks=pytest.mark.check),
+    "eager",
+]
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -119,6 +119,7 @@ def test_the_metadata_say_what_it_is(model):
     assert sum("hot" in case for case in metadata.verdict["cases"]) >= 2
 
 
+@pytest.mark.check
 def test_two_exports_are_the_same_bytes(traced, model):
     assert [n.op_type for n in traced.graph.node] == [n.op_type for n in model.graph.node]
     assert traced.graph.SerializeToString(deterministic=True) == model.graph.SerializeToString(deterministic=True)
@@ -276,6 +277,7 @@ def _check_verdict(made) -> None:
     assert json.loads({p.key: p.value for p in onnx.load(made.file).metadata_props}["cmgan.verdict"]) == verdict
 
 
+@pytest.mark.check
 def test_small_512(tmp_path):
     """Parity, plain ONNX Runtime at several batches, and TensorRT-RTX's parser."""
     made = export_model(resolve("small-512"), tmp_path / "out")
@@ -307,6 +309,7 @@ def test_epsilons_are_kept(traced, tiny, cases):
 # -- the proof beside the file ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_a_second_artefact_in_the_folder_leaves_the_first_its_proof(tiny_folder, tmp_path):
     """Of other weights: the second export must not condemn the first file."""
     folder = tmp_path / "both"
