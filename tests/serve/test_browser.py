@@ -281,7 +281,7 @@ def test_a_file_that_is_no_picture_is_refused(server, visit, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
     page = visit(server.url)
     page.set_input_files("#file", tmp_path / "x.png")
-    page.wait_for_function("document.getElementById('status').textContent.includes('no picture')")
+    page.locator("#status", has_text="no picture").wait_for(state="attached")
 
 
 def test_dropping_and_pasting(server, visit):
@@ -307,7 +307,7 @@ def test_the_token_is_asked_for(start, browser):
     page.wait_for_selector("#token[open]")
     page.fill("#token-value", token)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('model').textContent.startsWith('test')")
+    page.locator("#model", has_text="test").wait_for(state="attached")
     page.context.close()
 
 
@@ -320,7 +320,7 @@ def test_it_looks_right_and_is_accessible(painter, visit, name, size, scheme):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page = visit(painter.url, **size, color_scheme=scheme)
     page.add_init_script("")  # CSP forbids injected tags; evaluate, which axe uses, is not subject to it
-    page.wait_for_function("document.getElementById('model').textContent.includes('onnx')")
+    page.locator("#model", has_text="onnx").wait_for(state="attached")
     faults = []
 
     def look(stage: str) -> None:
