@@ -1,7 +1,9 @@
 """What `import cmgan` shows: to people, to type checkers, and without PyTorch."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_help_without_pytorch_and_a_sentence_for_what_needs_it():
     program = """
 import sys
+from pathlib import Path
 sys.modules["torch"] = None
 import pydoc, cmgan
 text = pydoc.plain(pydoc.render_doc(cmgan))
@@ -40,5 +43,7 @@ def test_types_are_seen_from_outside(tmp_path):
     """As a program of others: mypy follows the installed package's own annotations."""
     (tmp_path / "program.py").write_text("import cmgan\nreveal_type(cmgan.Inpainter)\nreveal_type(cmgan.open_engine)\n")
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "program.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    # mypy does not read the hook by which an editable installation is found.
+    environment = {**os.environ, "MYPYPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert "-> cmgan.inpaint.inpainter.Inpainter" in done.stdout and "Any" not in done.stdout, done.stdout

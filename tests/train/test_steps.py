@@ -111,7 +111,7 @@ def test_compiled_networks_take_the_same_step(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     found = []
     for compiled in ("false", "true"):
-        stepper, batch = prepared(ALONE, "loop.autocast=false", f"loop.compile={compiled}")
+        stepper, batch = prepared(ALONE, "loop.autocast=off", f"loop.compile={compiled}")
         terms = [stepper.step(number, batch)[0] for number in (PLAIN, PENALISED, PLAIN + 2)]
         found.append(torch.stack([value for step in terms for value in step.values()]))
     assert any(count for count in counters["frames"].values())
