@@ -160,7 +160,7 @@ def test_the_smoke_recipe(tmp_path):
     for term, share in (
         ("l1_hole", 1.0),
         ("perceptual", 0.95),
-    ):  # against a model that stands still on the same batches
+    ):  # a model that stands still sees the same batches
         learned, frozen = (sum(line[term] for line in journal(folder)[3:]) for folder in (run, still))
         assert learned < share * frozen
     assert (run / "losses.png").stat().st_size > 10_000
